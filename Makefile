@@ -1,0 +1,58 @@
+# `make help` lists the targets. `make run` and `make test` do all the set-up on a fresh machine.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+ROWS ?= 200000
+DAYS ?= 730
+OUT ?= out
+IMAGE ?=
+PYTEST_ARGS ?=
+# Two tasks of a fan-out run at a time: each gets half of the cores, or OpenMP's spinning makes both 100 times slower.
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+export OMP_NUM_THREADS ?= $(shell n=$$(( $(CORES) / 2 )); echo $$(( n > 0 ? n : 1 )))
+PYTEST := $(BIN)/python -m pytest
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## Make .venv from the locked requirements (run and test call it themselves)
+	@scripts/install.sh
+
+run: install ## Simulate a shop and run the whole pipeline on it: out/report.html
+	@$(BIN)/cd4ml data simulate --rows $(ROWS) --days $(DAYS) --seed 7 --out $(OUT)/shop
+	@$(BIN)/cd4ml run sales-forecast --data $(OUT)/shop --out $(OUT)
+
+test: install ## Run the tests that need nothing but Python (coverage is reported)
+	@$(PYTEST) -n 4 --dist loadgroup --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+test-browser: install ## Look at the pages in a real chromium, at desktop and phone width
+	@$(PYTEST) -m browser $(PYTEST_ARGS)
+
+test-s3: install ## Store, registry and a run on an S3 server (CD4ML_TEST_S3_ENDPOINT, or one started here)
+	@$(PYTEST) -m s3 $(PYTEST_ARGS)
+
+test-faults: install ## Kill a run at random points and compare with an undisturbed one
+	@$(PYTEST) -m faults $(PYTEST_ARGS)
+
+bench: install ## Measure against peers in the same run; ratios, not seconds
+	@$(PYTEST) -m bench -s $(PYTEST_ARGS)
+
+lint: install ## ruff, mypy strict and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+generate: install ## Write the compiled pipelines, component READMEs and reference pages (IMAGE=registry/name:tag)
+	@$(BIN)/python -m scripts.generate $(if $(IMAGE),--image $(IMAGE))
+
+check-generated: install ## Fail when a generated file differs from what its source would give
+	@$(BIN)/python -m scripts.generate --check
+
+check: lint check-generated test ## Everything that a commit must pass
+
+clean: ## Remove what was made here: .venv, caches, out
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov build dist out src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help install run test test-browser test-s3 test-faults bench lint generate check-generated check clean

@@ -1,0 +1,1 @@
+"""Continuous delivery of machine learning on Kubeflow Pipelines and KServe."""
