@@ -1,0 +1,121 @@
+"""Hand a compiled pipeline to a Kubeflow Pipelines API server."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cd4ml.errors import Cd4mlError, ServiceError, UsageError
+
+__all__ = ["TOKEN_VARIABLE", "submit"]
+
+TOKEN_VARIABLE = "CD4ML_KFP_TOKEN"  # noqa: S105 - the variable's name, not a token
+"""Environment variable that holds the bearer token of the API server, when it wants one."""
+
+
+def _reason(body: object) -> str:
+    """Return what the server said, in one line."""
+    try:
+        said = json.loads(str(body))
+    except ValueError:
+        said = {}
+    text = said.get("message") or said.get("error") if isinstance(said, dict) else None
+    return " ".join(str(text or body or "no reason").split())[:400]
+
+
+@contextlib.contextmanager
+def _errors_translated(host: str) -> Iterator[None]:
+    """Turn what kfp's client raises into a `ServiceError`, or a `UsageError` when the request itself was wrong."""
+    import kfp_server_api
+    import urllib3
+
+    try:
+        yield
+    except kfp_server_api.ApiException as error:
+        refused: type[Cd4mlError] = UsageError if error.status in (400, 404, 409, 422) else ServiceError
+        raise refused(
+            f"the Kubeflow Pipelines server at {host} answered {error.status}: {_reason(error.body)}"
+        ) from None
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise ServiceError(
+            f"expected a Kubeflow Pipelines server at {host}, could not reach it ({type(error).__name__}); "
+            "check the address or forward its port: kubectl -n kubeflow port-forward svc/ml-pipeline 8888"
+        ) from None
+
+
+def _client(host: str, namespace: str) -> Any:
+    import kfp
+
+    return kfp.Client(
+        host=host, namespace=namespace or "kubeflow", existing_token=os.environ.get(TOKEN_VARIABLE)
+    )
+
+
+def submit(  # noqa: PLR0913 - one value each of what the server asks for
+    package: Path,
+    arguments: Mapping[str, object],
+    *,
+    host: str,
+    namespace: str = "",
+    experiment: str = "cd4ml",
+    run_name: str = "",
+    service_account: str = "",
+) -> dict[str, str]:
+    """Start a run of a compiled pipeline on a Kubeflow Pipelines server; does not wait for its end.
+
+    Parameters
+    ----------
+    package : Path
+        The compiled YAML.
+    arguments : mapping of str to JSON value
+        Parameters of the pipeline. Secrets do not belong here: see the Secret `cd4ml-store`.
+    host : str
+        URL of the API server, e.g. "http://localhost:8888".
+    namespace : str
+        The profile's namespace in a multi-user installation; "" in a single-user one.
+
+    Returns
+    -------
+    dict
+        `run_id`, `experiment_id`, `name` and `url` (of the dashboard, at `host`).
+
+    Raises
+    ------
+    UsageError
+        When the server refuses the request as wrong, or `host` is no URL.
+    ServiceError
+        When the server cannot be reached, refuses the caller or fails.
+    """
+    if not host.startswith(("http://", "https://")):
+        raise UsageError(f"host must be a URL such as http://localhost:8888; got '{host}'")
+    host = host.rstrip("/")
+    with (
+        _errors_translated(host),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        run = (
+            _client(host, namespace)
+            .create_run_from_pipeline_package(
+                str(package),
+                arguments=dict(arguments),
+                run_name=run_name or f"{package.stem}-{arguments.get('problem', 'run')}",
+                experiment_name=experiment,
+                namespace=namespace or None,
+                service_account=service_account or None,
+            )
+            .run_info
+        )
+    return {
+        "run_id": str(run.run_id),
+        "experiment_id": str(run.experiment_id),
+        "name": str(run.display_name),
+        "url": f"{host}/#/runs/details/{run.run_id}",
+    }

@@ -1,0 +1,301 @@
+"""The registry: numbered versions of named models, and the aliases that say which one serves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import EllipsisType
+from typing import Any
+
+from cd4ml.adapters.manifest import MANIFEST, SIGNATURE, bundle_id, verify_manifest
+from cd4ml.adapters.registry_records import AliasChange, ModelVersion, moved, parse_history, parse_version
+from cd4ml.adapters.signing import require_signature
+from cd4ml.adapters.storage import Storage, atomic
+from cd4ml.adapters.storage.documents import decode, encode, read_document, read_documents
+from cd4ml.errors import ConflictError, IntegrityError, NotFoundError, UsageError, nearest
+
+__all__ = ["AliasChange", "ModelVersion", "Registry"]
+
+LATEST = "latest"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_RECORDED = ("git", "lineage", "metrics", "verdict")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Registry:
+    """Models in a store: bundles by content, versions by number, aliases by compare-and-swap.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where it is kept; several processes may write at once.
+    clock : callable
+        Returns the time in UTC.
+    """
+
+    def __init__(self, storage: Storage, clock: Callable[[], datetime] = _now) -> None:
+        self.storage = storage
+        self._clock = clock
+
+    def register(self, name: str, bundle_dir: Path, record: Mapping[str, Any] | None = None) -> ModelVersion:
+        """Upload a bundle and give it the next version number of `name`.
+
+        A bundle that `name` has already keeps its number and its record, also when two processes register it
+        at
+        the same time.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits, ".", "_" and "-", at most 63.
+        bundle_dir : Path
+            A bundle whose manifest holds.
+        record : mapping, optional
+            "verdict" (str), "metrics", "git" and "lineage" (dict); what is missing stays empty.
+
+        Raises
+        ------
+        IntegrityError
+            If the bundle is not what its manifest says.
+        UsageError
+            If the name or the record is none.
+        """
+        _check_name(name)
+        record = dict(record or {})
+        if unknown := sorted(record.keys() - set(_RECORDED)):
+            raise UsageError(f"a version records {', '.join(_RECORDED)}; got '{unknown[0]}'. Leave it out")
+        bundle = self._upload(bundle_dir)
+        known = self.versions(name)
+        for version in known:
+            if version.bundle == bundle:
+                return version
+        number = known[-1].version + 1 if known else 1
+        created = self._clock().isoformat(timespec="seconds")
+        while True:
+            new = ModelVersion(name, number, bundle, created, **record)
+            try:
+                self.storage.compare_and_swap(_version_key(name, number), encode(new.to_dict()), None)
+            except ConflictError:
+                other = self._version(name, number)
+                if other.bundle == bundle:
+                    return other
+                number += 1
+            else:
+                return new
+
+    def push(self, bundle_dir: Path, name: str) -> ModelVersion:
+        """Register a bundle with what its lineage.json and metrics.json say, where it has them."""
+        documents = {}
+        for part in ("lineage", "metrics"):
+            path = bundle_dir / f"{part}.json"
+            documents[part] = decode(path.read_bytes(), str(path)) if path.is_file() else {}
+        git = documents["lineage"].get("git")
+        return self.register(name, bundle_dir, {**documents, "git": git if isinstance(git, dict) else {}})
+
+    def models(self) -> list[str]:
+        """Return the names of all models, sorted."""
+        return sorted({key.split("/")[1] for key in self.storage.list("models/") if "/versions/" in key})
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """Return all versions of `name` in the order of their numbers; none when there is no such model."""
+        keys = self.storage.list(f"models/{_check_name(name)}/versions/")
+        found = [parse_version(name, document) for document in read_documents(self.storage, keys)]
+        return sorted(found, key=lambda version: version.version)
+
+    def get(self, name: str, ref: str | int = LATEST) -> ModelVersion:
+        """Return one version of `name`: by number, by alias, or the "latest" one.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such model, alias or version; the nearest name is suggested.
+        """
+        number = int(ref) if str(ref).isdecimal() else self._number(name, str(ref))
+        if not self.storage.exists(_version_key(name, number)):
+            raise self._missing(name, number)
+        return self._version(name, number)
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Return the version number of each alias of `name`."""
+        return dict(sorted(self._aliases(name)[0]["aliases"].items()))
+
+    def history(self, name: str) -> list[AliasChange]:
+        """Return every move of every alias of `name`, the oldest first."""
+        return parse_history(self._aliases(name)[0])
+
+    def set_alias(
+        self,
+        name: str,
+        alias: str,
+        version: int | None,
+        expected: int | EllipsisType | None = ...,
+        reason: str = "",
+        by: str = "",
+    ) -> AliasChange:
+        """Move an alias, unless somebody else moved it first.
+
+        Parameters
+        ----------
+        name, alias : str
+            Such as "bike-demand" and "champion".
+        version : int or None
+            What it names from now on; None takes it away.
+        expected : int, None or ...
+            What it must name now (None: nothing yet). Left out, it is what it names when the call begins.
+        reason, by : str
+            Why, and who; kept in the history.
+
+        Raises
+        ------
+        ConflictError
+            If the alias names something else by now. Of several movers with the same `expected` exactly one
+            wins.
+        NotFoundError
+            If `version` does not exist.
+        """
+        _check_alias(alias)
+        if version is not None:
+            self.get(name, version)
+        while True:
+            document, token = self._aliases(name)
+            now = document["aliases"].get(alias)
+            expected = now if expected is ... else expected
+            if now != expected:
+                raise ConflictError(
+                    f"the alias '{alias}' of '{name}' should name version {expected} and names {now}: it"
+                    " was moved"
+                    " by somebody else. Look at its history and decide anew"
+                )
+            change = AliasChange(alias, now, version, self._clock().isoformat(timespec="seconds"), by, reason)
+            try:
+                self.storage.compare_and_swap(_alias_key(name), encode(moved(document, change)), token)
+            except ConflictError:
+                continue
+            return change
+
+    def pull(self, name: str, ref: str | int, folder: Path) -> Path:
+        """Download a version's bundle to `folder`, which appears when its manifest and signature have held.
+
+        A `folder` that has this bundle already is verified and kept; another bundle there is replaced.
+
+        Raises
+        ------
+        IntegrityError
+            If the store does not give what the registry promised; `folder` is left as it was.
+        UsageError
+            If `folder` has other files in it.
+        """
+        bundle = self.get(name, ref).bundle
+        folder = folder.absolute()
+        if _is_something_else(folder):
+            raise UsageError(f"'{folder}' has other files in it; give a new or empty folder for the bundle")
+        if (folder / MANIFEST).is_file() and bundle_id(folder) == bundle:
+            _verify(folder, bundle)
+            return folder
+        if not self.storage.exists(f"bundles/{bundle}/{MANIFEST}"):
+            raise NotFoundError(
+                f"the store has no whole bundle {bundle[:12]} for '{name}@{ref}': push it again from where"
+                " it was made"
+            )
+        with atomic.directory(folder) as temporary:
+            self.storage.download(f"bundles/{bundle}", temporary)
+            _verify(temporary, bundle)
+        return folder
+
+    def storage_uri(self, version: ModelVersion) -> str:
+        """Return where a version's bundle is: s3://bucket/prefix/bundles/<id>, or a folder's path."""
+        return self.storage.url(f"bundles/{version.bundle}")
+
+    def _upload(self, bundle_dir: Path) -> str:
+        """Upload a bundle, its manifest last: what has a manifest in the store is whole."""
+        verify_manifest(bundle_dir)
+        bundle = bundle_id(bundle_dir)
+        key = f"bundles/{bundle}"
+        if (bundle_dir / SIGNATURE).is_file():
+            self.storage.put(f"{key}/{SIGNATURE}", (bundle_dir / SIGNATURE).read_bytes())
+        if not self.storage.exists(f"{key}/{MANIFEST}"):
+            self.storage.upload(bundle_dir, key, last=MANIFEST)
+        return bundle
+
+    def _version(self, name: str, number: int) -> ModelVersion:
+        return parse_version(name, read_document(self.storage, _version_key(name, number)))
+
+    def _number(self, name: str, ref: str) -> int:
+        """Return the number that an alias, or "latest", stands for."""
+        aliases = self.aliases(name)
+        if ref in aliases:
+            return aliases[ref]
+        versions = self.versions(name)
+        if not versions or ref != LATEST:
+            raise self._missing(name, ref)
+        return versions[-1].version
+
+    def _missing(self, name: str, ref: str | int) -> NotFoundError:
+        models = self.models()
+        if name not in models:
+            known = f"it has {', '.join(models)}" if models else "it has none yet: push one"
+            return NotFoundError(f"the registry has no model '{name}'; {known}{nearest(name, models)}")
+        have = [*self.aliases(name), LATEST]
+        return NotFoundError(
+            f"the model '{name}' has no version '{ref}'; it has 1 to {self.versions(name)[-1].version} and"
+            " the names"
+            f" {', '.join(have)}{nearest(str(ref), have)}"
+        )
+
+    def _aliases(self, name: str) -> tuple[dict[str, Any], str | None]:
+        found = self.storage.read_versioned(_alias_key(_check_name(name)))
+        if found is None:
+            return {"aliases": {}, "history": []}, None
+        document = decode(found[0], self.storage.url(_alias_key(name)))
+        if not isinstance(document.get("aliases"), dict) or not isinstance(document.get("history"), list):
+            raise IntegrityError(
+                f"'{self.storage.url(_alias_key(name))}' lacks 'aliases' or 'history'; restore it"
+            )
+        return document, found[1]
+
+
+def _version_key(name: str, number: int) -> str:
+    return f"models/{_check_name(name)}/versions/{number}.json"
+
+
+def _alias_key(name: str) -> str:
+    return f"models/{name}/aliases.json"
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            "a model's name must be 1 to 63 letters, digits, '.', '_' or '-', a letter or digit first;"
+            f" got {name!r}"
+        )
+    return name
+
+
+def _check_alias(alias: str) -> None:
+    if not _NAME.fullmatch(alias) or alias.isdecimal() or alias == LATEST:
+        raise UsageError(
+            f"an alias must be letters, digits, '.', '_' or '-', no number and not '{LATEST}'; got {alias!r}."
+            " Usual ones are 'champion' and 'challenger'"
+        )
+
+
+def _is_something_else(folder: Path) -> bool:
+    """Tell whether replacing `folder` would destroy something that is no bundle."""
+    if not folder.is_dir():
+        return folder.exists()
+    return not (folder / MANIFEST).is_file() and any(folder.iterdir())
+
+
+def _verify(folder: Path, bundle: str) -> None:
+    found = bundle_id(folder)
+    if found != bundle:
+        raise IntegrityError(
+            f"the store gave the bundle {found[:12]} where the registry promised {bundle[:12]}; do not use it"
+        )
+    verify_manifest(folder)
+    require_signature(folder)

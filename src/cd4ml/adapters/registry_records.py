@@ -1,0 +1,116 @@
+"""What the registry writes down: versions, and moves of aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cd4ml.errors import IntegrityError
+
+__all__ = ["AliasChange", "ModelVersion", "moved", "parse_history", "parse_version"]
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version of a model as the registry recorded it.
+
+    Attributes
+    ----------
+    name, version : str, int
+        The model and its number, counted from 1 without a gap.
+    bundle : str
+        The bundle's id: the SHA-256 of its manifest.
+    created : str
+        When it was registered: UTC, ISO 8601.
+    verdict : str
+        The judge's decision: "accept", "reject" or "needs_approval"; "" when it was not judged.
+    metrics, git, lineage : dict
+        As the run wrote them.
+    """
+
+    name: str
+    version: int
+    bundle: str
+    created: str
+    verdict: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    git: dict[str, Any] = field(default_factory=dict)
+    lineage: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the version as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class AliasChange:
+    """One move of an alias; None stands for "no version".
+
+    Attributes
+    ----------
+    alias : str
+        Such as "champion".
+    from_version, to_version : int or None
+        What it named before and names since.
+    at : str
+        UTC, ISO 8601.
+    by, reason : str
+        Who moved it and why.
+    """
+
+    alias: str
+    from_version: int | None
+    to_version: int | None
+    at: str
+    by: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as JSON values, under the names of aliases.json."""
+        return {
+            "alias": self.alias,
+            "at": self.at,
+            "by": self.by,
+            "from": self.from_version,
+            "reason": self.reason,
+            "to": self.to_version,
+        }
+
+
+def parse_version(name: str, document: Mapping[str, Any]) -> ModelVersion:
+    """Return the version in a document of the registry; raise IntegrityError when something is lacking."""
+    try:
+        return ModelVersion(
+            name,
+            int(document["version"]),
+            str(document["bundle"]),
+            str(document.get("created", "")),
+            str(document.get("verdict", "")),
+            *(dict(document.get(part) or {}) for part in ("metrics", "git", "lineage")),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"a version of '{name}' in the registry lacks a sound 'version', 'bundle' or record ({error});"
+            " restore it"
+        ) from error
+
+
+def parse_history(document: Mapping[str, Any]) -> list[AliasChange]:
+    """Return the moves in the aliases' document, the oldest first."""
+    return [
+        AliasChange(
+            str(change["alias"]), change["from"], change["to"], change["at"], change["by"], change["reason"]
+        )
+        for change in document["history"]
+    ]
+
+
+def moved(document: Mapping[str, Any], change: AliasChange) -> dict[str, Any]:
+    """Return the aliases' document after `change`."""
+    aliases = {**document["aliases"], change.alias: change.to_version}
+    return {
+        **document,
+        "aliases": {alias: version for alias, version in aliases.items() if version is not None},
+        "history": [*document["history"], change.to_dict()],
+    }

@@ -1,0 +1,226 @@
+"""Ed25519 signatures of bundles: who made the manifest."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cd4ml.adapters.manifest import MANIFEST, SIGNATURE, bundle_id
+from cd4ml.adapters.storage import atomic
+from cd4ml.adapters.storage.hashing import sha256_bytes
+from cd4ml.errors import IntegrityError, UsageError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+__all__ = [
+    "SIGNING_KEY",
+    "VERIFY_KEY",
+    "Signature",
+    "generate_keypair",
+    "require_signature",
+    "sign",
+    "verify_signature",
+]
+
+SIGNING_KEY = "CD4ML_SIGNING_KEY"
+VERIFY_KEY = "CD4ML_VERIFY_KEY"
+_END = "-----END PUBLIC KEY-----"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What is known about who made a bundle.
+
+    Attributes
+    ----------
+    state : str
+        "valid": by one of our keys. "unsigned": by nobody. "unknown_key": by a key that is not among ours, or
+        none is configured. "invalid": the manifest or the signature was changed.
+    key_id : str
+        The first 16 hexadecimal digits of the public key's SHA-256; "" when unsigned.
+    """
+
+    state: Literal["valid", "unsigned", "unknown_key", "invalid"]
+    key_id: str = ""
+
+    @property
+    def warning(self) -> str:
+        """What to tell the user loudly; "" when the signature is valid."""
+        return {
+            "valid": "",
+            "unsigned": f"UNSIGNED: nobody vouches for this bundle; set {SIGNING_KEY} where it is made and"
+            f" {VERIFY_KEY} where it is used",
+            "unknown_key": f"UNVERIFIED: signed by the key {self.key_id}, which {VERIFY_KEY} does not hold",
+            "invalid": f"INVALID SIGNATURE: the signature of the key {self.key_id or '?'} does not fit the"
+            " manifest",
+        }[self.state]
+
+
+def generate_keypair() -> tuple[str, str]:
+    """Return a new (private, public) key pair as PEM text; the private one is for CD4ML_SIGNING_KEY alone."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return private.decode(), public.decode()
+
+
+def sign(bundle: Path) -> Signature:
+    """Sign the bundle's manifest with the key of CD4ML_SIGNING_KEY, and write manifest.json.sig.
+
+    Raises
+    ------
+    UsageError
+        If the variable is not set, or holds neither an Ed25519 private key in PEM nor the path of one. The
+        message
+        never shows what it holds.
+    """
+    bundle_id(bundle)
+    key = _private_key()
+    key_id = _key_id(key.public_key())
+    signature = key.sign((bundle / MANIFEST).read_bytes())
+    atomic.write_json(
+        bundle / SIGNATURE,
+        {"algorithm": "ed25519", "key_id": key_id, "signature": base64.b64encode(signature).decode()},
+    )
+    return Signature("valid", key_id)
+
+
+def verify_signature(bundle: Path, public_keys: Sequence[str] | None = None) -> Signature:
+    """Return what the bundle's signature is worth; only the manifest is looked at, so verify that as well.
+
+    Parameters
+    ----------
+    bundle : Path
+        A folder with manifest.json.
+    public_keys : sequence of str, optional
+        PEM texts; by default those of CD4ML_VERIFY_KEY (PEM text of one or several keys, or paths of PEM
+        files
+        separated by ":").
+    """
+    from cryptography.exceptions import InvalidSignature
+
+    bundle_id(bundle)
+    path = bundle / SIGNATURE
+    if not path.is_file():
+        return Signature("unsigned")
+    try:
+        document = json.loads(path.read_bytes())
+        key_id, signature = str(document["key_id"]), base64.b64decode(document["signature"], validate=True)
+    except (ValueError, TypeError, KeyError):
+        return Signature("invalid")
+    key = {_key_id(key): key for key in _public_keys(public_keys)}.get(key_id)
+    if key is None:
+        return Signature("unknown_key", key_id)
+    try:
+        key.verify(signature, (bundle / MANIFEST).read_bytes())
+    except InvalidSignature:
+        return Signature("invalid", key_id)
+    return Signature("valid", key_id)
+
+
+def require_signature(bundle: Path, public_keys: Sequence[str] | None = None) -> Signature:
+    """Return what the bundle's signature is worth, and refuse anything but "valid" when keys are configured.
+
+    Without a key nothing can be verified: the caller shows `Signature.warning`.
+
+    Raises
+    ------
+    IntegrityError
+        If verify keys are given (or CD4ML_VERIFY_KEY is set) and none of them signed this manifest.
+    """
+    found = verify_signature(bundle, public_keys)
+    configured = os.environ.get(VERIFY_KEY) if public_keys is None else public_keys
+    if found.state == "invalid" or (configured and found.state != "valid"):
+        raise IntegrityError(f"bundle '{bundle}' was refused. {found.warning}; do not use it")
+    return found
+
+
+def _key_id(key: Ed25519PublicKey) -> str:
+    return sha256_bytes(key.public_bytes_raw())[:16]
+
+
+def _pem(value: str, variable: str) -> str:
+    """Return PEM text from the text itself or from the file that it names."""
+    if "-----BEGIN" in value:
+        return value
+    try:
+        return Path(value).expanduser().read_text(encoding="ascii")
+    except (OSError, ValueError):
+        # The value may be a key that was pasted without its first line: it must not be shown.
+        raise UsageError(
+            f"{variable} must be PEM text that starts with -----BEGIN, or the path of a readable PEM file;"
+            " it is neither (its value is not shown)"
+        ) from None
+
+
+def _private_key() -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    value = os.environ.get(SIGNING_KEY)
+    if not value:
+        raise UsageError(
+            f"{SIGNING_KEY} is not set; set it to an Ed25519 private key in PEM or the path of one"
+        )
+    try:
+        key = load_pem_private_key(_pem(value, SIGNING_KEY).encode(), password=None)
+    except UsageError:
+        raise
+    except Exception:
+        raise _no_key(SIGNING_KEY, "private") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _no_key(SIGNING_KEY, "private")
+    return key
+
+
+def _public_keys(given: Sequence[str] | None) -> list[Ed25519PublicKey]:
+    if given is None:
+        given = _configured()
+    return [_public_key(pem) for text in given for pem in _split(text)]
+
+
+def _configured() -> list[str]:
+    value = os.environ.get(VERIFY_KEY, "")
+    if "-----BEGIN" in value:
+        return [value]
+    return [_pem(path, VERIFY_KEY) for path in value.split(os.pathsep) if path]
+
+
+def _split(text: str) -> list[str]:
+    """Return the single keys of a text that may hold several."""
+    parts = [part for part in text.split(_END) if part.strip()]
+    return [f"{part.strip()}\n{_END}\n" for part in parts]
+
+
+def _public_key(pem: str) -> Ed25519PublicKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(pem.encode())
+    except Exception:
+        raise _no_key(VERIFY_KEY, "public") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise _no_key(VERIFY_KEY, "public")
+    return key
+
+
+def _no_key(variable: str, kind: str) -> UsageError:
+    return UsageError(
+        f"{variable} must hold an Ed25519 {kind} key in PEM without a password, and does not (its value is"
+        " not"
+        " shown); make a pair with 'cd4ml models keys'"
+    )

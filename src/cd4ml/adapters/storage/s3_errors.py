@@ -1,0 +1,80 @@
+"""What an error of S3 means, said so that the reader knows what to set; never with a secret."""
+
+from __future__ import annotations
+
+from cd4ml.errors import Cd4mlError, NotFoundError, ServiceError
+
+__all__ = ["is_lost_condition", "is_missing_key", "translate"]
+
+_WRONG_CREDENTIALS = {
+    "AuthorizationHeaderMalformed",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidTokenId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+}
+_LOST = {"ConditionalRequestConflict", "PreconditionFailed"}
+
+
+def _status(error: BaseException | None) -> int:
+    """Return the HTTP status of an answer that was not S3's XML; 0 when there is none."""
+    return int(getattr(error, "_code", 0) or getattr(error, "_status_code", 0) or 0)
+
+
+def is_lost_condition(error: BaseException | None) -> bool:
+    """Tell whether a conditional PUT was refused because its condition did not hold."""
+    return getattr(error, "code", None) in _LOST or _status(error) in {409, 412}
+
+
+def is_missing_key(error: BaseException | None) -> bool:
+    """Tell whether the object is not there."""
+    return getattr(error, "code", None) == "NoSuchKey"
+
+
+def translate(error: Exception, endpoint: str, bucket: str) -> Cd4mlError | None:
+    """Return our error for one of the S3 client, or None when it is none of its errors."""
+    from minio.error import InvalidResponseError, S3Error, ServerError
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(error, S3Error):
+        return _refused(str(error.code), endpoint, bucket)
+    if isinstance(error, (InvalidResponseError, ServerError)):
+        return ServiceError(
+            f"{endpoint} answered with HTTP status {_status(error)} and not as an S3 server does;"
+            " check CD4ML_S3_ENDPOINT"
+        )
+    if isinstance(error, HTTPError):
+        reason = type(getattr(error, "reason", None) or error).__name__
+        return ServiceError(
+            f"the S3 endpoint {endpoint} cannot be reached ({reason}); start it, or set"
+            " CD4ML_S3_ENDPOINT to another one, or CD4ML_STORE to a folder"
+        )
+    return None
+
+
+def _refused(code: str, endpoint: str, bucket: str) -> Cd4mlError:
+    if code == "NoSuchKey":
+        return NotFoundError(f"the bucket '{bucket}' at {endpoint} has no such object")
+    if code == "NoSuchBucket":
+        return ServiceError(
+            f"the bucket '{bucket}' does not exist at {endpoint}; create it ('aws s3 mb s3://{bucket}' or"
+            f" 'mc mb ALIAS/{bucket}'), or set CD4ML_STORE"
+        )
+    if code in _WRONG_CREDENTIALS:
+        return ServiceError(
+            f"the S3 endpoint {endpoint} refused the credentials ({code}); check AWS_ACCESS_KEY_ID,"
+            " AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION"
+        )
+    if code == "AccessDenied":
+        return ServiceError(
+            f"the S3 endpoint {endpoint} denied access to the bucket '{bucket}' (AccessDenied); check"
+            " AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the rights of their user on this bucket"
+        )
+    if code == "RequestTimeTooSkewed":
+        return ServiceError(
+            f"the clock here and at {endpoint} differ too much (RequestTimeTooSkewed); set the clock"
+        )
+    return ServiceError(
+        f"the S3 endpoint {endpoint} refused the request ({code}); try again or check its log"
+    )

@@ -1,0 +1,63 @@
+"""Categories as numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cd4ml.features.columns import ColumnLike, as_category
+
+__all__ = ["Vocabulary", "fit_vocabulary"]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What training saw of a category.
+
+    Parameters
+    ----------
+    texts : tuple of str
+        By descending number of training rows, ties by text; rarer ones than the limit are left out.
+    shares : tuple of float
+        Share of each among all training rows, nulls included; in (0, 1].
+    """
+
+    texts: tuple[str, ...]
+    shares: tuple[float, ...]
+    _position: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_position", {text: code for code, text in enumerate(self.texts)})
+
+    def codes(self, column: ColumnLike) -> NDArray[np.int64]:
+        """Return 0 for the most frequent text and so on, `len(texts)` for rare and unknown ones, -1 for null."""
+        category = as_category(column)
+        other = len(self.texts)
+        table = [self._position.get(text, other) for text in category.categories]
+        return np.array([*table, -1], dtype=np.int64)[category.codes]
+
+    def encode(self, column: ColumnLike, encoding: str) -> NDArray[np.float64]:
+        """Return float64 [n, width]: see `docs/features.md` for what null and unknown become."""
+        codes = self.codes(column)
+        if encoding == "one_hot":
+            return (codes[:, None] == np.arange(len(self.texts) + 1)).astype(np.float64)
+        if encoding == "frequency":
+            return np.array([*self.shares, 0.0, np.nan])[codes][:, None]
+        return np.where(codes < 0, np.nan, codes)[:, None]
+
+
+def fit_vocabulary(column: ColumnLike, max_categories: int) -> Vocabulary:
+    """Count the categories of the training rows."""
+    category = as_category(column)
+    known = category.codes[category.codes >= 0]
+    counts = np.bincount(known, minlength=len(category.categories))
+    order = sorted(
+        np.flatnonzero(counts).tolist(), key=lambda code: (-int(counts[code]), category.categories[code])
+    )
+    kept = order[:max_categories]
+    total = max(1, len(category))
+    return Vocabulary(
+        tuple(category.categories[code] for code in kept), tuple(float(counts[code] / total) for code in kept)
+    )

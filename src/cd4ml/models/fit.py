@@ -1,0 +1,159 @@
+"""Fitting, and predictions on the original scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cd4ml.errors import DataError
+from cd4ml.models.data import FloatArray, Matrix
+from cd4ml.models.families import build, complete
+from cd4ml.models.thresholds import floor_thresholds
+from cd4ml.models.threads import fitting_threads, usable_cores
+from cd4ml.problem import Candidate, Problem
+
+__all__ = ["Fitted", "fit"]
+
+_LINEAR = ("ridge", "logistic")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted estimator and what turns its output into a prediction.
+
+    Attributes
+    ----------
+    estimator : scikit-learn estimator
+        Its tree thresholds are float32 numbers.
+    family, task, loss : str
+    transform : {"none", "log1p"}
+        The scale on which the estimator was fitted.
+    minimum : float or None
+        Predictions below are raised to this.
+    quantile : float or None
+        The quantile that is predicted; None is the mean or the probability.
+    """
+
+    estimator: Any
+    family: str
+    task: str
+    loss: str
+    transform: str = "none"
+    minimum: float | None = None
+    quantile: float | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def unclipped(self, X: Matrix) -> FloatArray:  # noqa: N803
+        """Return predictions on the original scale before they are raised to the minimum, shape (n,)."""
+        inputs = _as_fitted(self.family, X)
+        with _threads(self.family):
+            if self.task == "classification":
+                return np.asarray(self.estimator.predict_proba(inputs)[:, 1], dtype=np.float64)
+            raw = np.asarray(self.estimator.predict(inputs), dtype=np.float64)
+        return np.expm1(raw) if self.transform == "log1p" else raw
+
+    def predict(self, X: Matrix) -> FloatArray:  # noqa: N803
+        """Return predictions on the original scale, or probabilities of the positive class, shape (n,)."""
+        values = self.unclipped(X)
+        return values if self.minimum is None else np.maximum(values, self.minimum)
+
+    def describe(self) -> dict[str, Any]:
+        """Return all but the estimator, for lineage; `persist.load_estimator` reads it."""
+        return {
+            "family": self.family,
+            "task": self.task,
+            "loss": self.loss,
+            "transform": self.transform,
+            "minimum": self.minimum,
+            "quantile": self.quantile,
+            "parameters": dict(self.parameters),
+            "seed": self.seed,
+        }
+
+
+def fit(
+    problem: Problem,
+    candidate: Candidate,
+    parameters: Mapping[str, Any],
+    X: Matrix,  # noqa: N803
+    y: FloatArray,
+    weight: FloatArray,
+    seed: int,
+    quantile: float | None = None,
+) -> Fitted:
+    """Fit one candidate with one set of parameters.
+
+    Parameters
+    ----------
+    X : float32 array of shape (n, k)
+        NaN is no value: boosting learns a side for it, the others take the training median.
+    y : array of shape (n,)
+        On the original scale; with `target.transform: log1p` the fit is on log1p(max(y, 0)).
+    weight : array of shape (n,)
+        Not negative.
+    quantile : float, optional
+        Predict this quantile.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, or the estimator refuses them; the message names the candidate.
+    """
+    if X.dtype != np.float32:
+        raise DataError(f"features must be float32, as they are served; found {X.dtype}")
+    if not len(X):
+        raise DataError(f"candidate '{candidate.name}' needs rows to fit on; found none")
+    estimator = build(candidate, problem.task, parameters, seed, quantile)
+    log1p = problem.target.transform == "log1p"
+    target = np.log1p(np.maximum(y, 0.0)) if log1p else np.asarray(y, dtype=np.float64)
+    weights = {"sample_weight": weight} if candidate.family == "gradient_boosting" else {
+        "model__sample_weight": weight
+    }
+    _fit(estimator, candidate, _as_fitted(candidate.family, X), target, weights)
+    floor_thresholds(estimator)
+    default = "log_loss" if problem.task == "classification" else "squared_error"
+    return Fitted(
+        estimator=estimator,
+        family=candidate.family,
+        task=problem.task,
+        loss="quantile" if quantile is not None else candidate.loss or default,
+        transform=problem.target.transform,
+        minimum=problem.target.min if problem.task == "regression" else None,
+        quantile=quantile,
+        parameters=complete(candidate, parameters),
+        seed=seed,
+    )
+
+
+def _as_fitted(family: str, X: Matrix) -> npt.NDArray[np.floating[Any]]:  # noqa: N803
+    """Return the features as the family takes them: linear models are solved, and exported, in double."""
+    return X.astype(np.float64) if family in _LINEAR else X
+
+
+def _threads(family: str) -> AbstractContextManager[object]:
+    return nullcontext() if family in _LINEAR else fitting_threads()
+
+
+def _fit(
+    estimator: Any,
+    candidate: Candidate,
+    X: npt.NDArray[np.floating[Any]],  # noqa: N803
+    target: FloatArray,
+    weights: Mapping[str, FloatArray],
+) -> None:
+    if candidate.family == "random_forest":
+        estimator.set_params(model__n_jobs=usable_cores())
+    try:
+        with fitting_threads():
+            estimator.fit(X, target, **weights)
+    except ValueError as error:
+        line = " ".join(str(error).split())
+        raise DataError(f"candidate '{candidate.name}' ({candidate.family}) cannot be fitted: {line}") from error
+    if candidate.family == "random_forest":
+        estimator.set_params(model__n_jobs=None)  # the number of cores is no part of the model

@@ -1,0 +1,93 @@
+"""The types of a use case: what a problem file may say, and the structure that it must have.
+
+A file is read by `cd4ml.adapters.problem_files`, which knows lines. What needs expressions to be parsed
+(unknown columns, features that are known too late) is checked by `cd4ml.features.leakage`.
+"""
+
+from cd4ml.problem.data import (
+    Column,
+    Csv,
+    Drift,
+    Filter,
+    ForeignKey,
+    Freshness,
+    Join,
+    Panel,
+    RowCount,
+    Table,
+    Target,
+    Time,
+    Unique,
+)
+from cd4ml.problem.features import Age, Calendar, Category, Columns, Feature, Historic, Lag, Rolling, Seasonal
+from cd4ml.problem.learning import (
+    Baseline,
+    Candidate,
+    Gates,
+    Metrics,
+    Rollout,
+    Search,
+    Serving,
+    Split,
+    Stock,
+    Threshold,
+)
+from cd4ml.problem.quantities import (
+    DURATION_UNITS,
+    Aggregate,
+    Duration,
+    Model,
+    Name,
+    Names,
+    Scalar,
+    Severity,
+    Statistic,
+    duration_text,
+)
+from cd4ml.problem.usecase import Problem
+
+__all__ = [
+    "DURATION_UNITS",
+    "Age",
+    "Aggregate",
+    "Baseline",
+    "Calendar",
+    "Candidate",
+    "Category",
+    "Column",
+    "Columns",
+    "Csv",
+    "Drift",
+    "Duration",
+    "Feature",
+    "Filter",
+    "ForeignKey",
+    "Freshness",
+    "Gates",
+    "Historic",
+    "Join",
+    "Lag",
+    "Metrics",
+    "Model",
+    "Name",
+    "Names",
+    "Panel",
+    "Problem",
+    "Rolling",
+    "Rollout",
+    "RowCount",
+    "Scalar",
+    "Search",
+    "Seasonal",
+    "Serving",
+    "Severity",
+    "Split",
+    "Statistic",
+    "Stock",
+    "Table",
+    "Target",
+    "Threshold",
+    "Time",
+    "Unique",
+    "duration_text",
+]

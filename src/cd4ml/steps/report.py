@@ -1,0 +1,40 @@
+"""Draw the report of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cd4ml.steps.documents import problem_of, read
+
+__all__ = ["write_report"]
+
+
+def write_report(
+    problem: Path,
+    snapshot: Path,
+    dataset: Path,
+    model: Path,
+    evaluation: Path,
+    checks: Path,
+    bundle: Path,
+    verdict: Path,
+    out: Path,
+) -> None:
+    """Write one self-contained HTML file to `out` from what the steps before wrote."""
+    from cd4ml.adapters.storage.atomic import write_text
+    from cd4ml.reports.report import report_page
+
+    html = report_page(
+        problem=problem_of(problem).model_dump(mode="json"),
+        verdict=read(verdict),
+        metrics=read(evaluation / "metrics.json"),
+        evaluation=read(evaluation / "evaluation.json"),
+        search=read(model / "search.json"),
+        dataset=read(dataset / "dataset.json"),
+        validation=read(snapshot / "validation.json"),
+        manifest=read(snapshot / "manifest.json"),
+        bias=read(evaluation / "bias.json"),
+        lineage=read(bundle / "lineage.json"),
+        checks=read(checks / "checks.json"),
+    )
+    write_text(out, html)

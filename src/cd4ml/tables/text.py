@@ -1,0 +1,206 @@
+"""Delimited text as frames of text, block by block, with the rows that have too many or too few fields apart."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from cd4ml.errors import SourceError
+from cd4ml.tables.records import split_records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from cd4ml.problem import Csv, Table
+
+__all__ = ["TextBlock", "delimiter_hint", "empty_frame", "open_text", "read_blocks", "read_header"]
+
+_BLOCK_BYTES = 1 << 25
+_LONGEST_RECORD_BYTES = 1 << 28
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_OTHER_DELIMITERS = ";\t|,"
+
+# (frame of regular rows in source order, ragged rows as (position among all rows, fields), rows of both)
+TextBlock = tuple["pl.DataFrame", list[tuple[int, list[str]]], int]
+
+
+@contextmanager
+def open_text(path: Path, name: str) -> Iterator[BinaryIO]:
+    """Open a text file, unpacked where its name ends with .gz; damage of the packing becomes SourceError."""
+    try:
+        if path.name.endswith(".gz"):
+            with gzip.open(path, "rb") as unpacked:
+                yield unpacked  # type: ignore[misc]
+        else:
+            with path.open("rb") as file:
+                yield file
+    except EOFError as error:
+        raise SourceError(
+            f"{name}: expected a whole gzip file; found that it ends too early. Copy it again"
+        ) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise SourceError(f"{name}: expected a gzip file; found damaged bytes ({error}). Copy it again") from error
+    except PermissionError as error:
+        raise SourceError(f"{name}: expected a readable file; found no right to read it") from error
+
+
+def read_header(file: BinaryIO, table: Table, name: str) -> list[str]:
+    """Read what stands before the rows and return the names of the columns in the file's order.
+
+    Raises
+    ------
+    SourceError
+        If the file is empty or a name stands twice.
+    """
+    form = table.csv
+    position = 0
+    for _ in range(form.skip_rows):
+        position += len(file.readline())
+    if not form.header:
+        return list(table.columns)
+    while (line := file.readline()) and _skipped(line, form):
+        position += len(line)
+    if not line.strip():
+        raise SourceError(
+            f"{name}: expected a header line with {', '.join(table.columns)}; found an empty file. Send it again"
+        )
+    text = _decode(line.removeprefix(_BYTE_ORDER_MARK), form, name, position, 1)
+    names = [field.strip() for field in next(csv.reader([text], delimiter=form.delimiter))]
+    twice = sorted({field for field in names if names.count(field) > 1})
+    if twice:
+        raise SourceError(
+            f"{name}: expected each column once; found '{twice[0]}' {names.count(twice[0])} times in the header."
+            " Rename or remove one"
+        )
+    return names
+
+
+def _skipped(line: bytes, form: Csv) -> bool:
+    return not line.strip() or bool(form.comment and line.startswith(form.comment.encode()))
+
+
+def delimiter_hint(header: Sequence[str], form: Csv) -> str:
+    """Return a remark on another delimiter when the header looks as if it had one."""
+    if len(header) == 1:
+        for other in _OTHER_DELIMITERS:
+            if other != form.delimiter and other in header[0]:
+                return f" The delimiter may be {other!r}: set `csv: {{delimiter: {other!r}}}`"
+    return ""
+
+
+def read_blocks(file: BinaryIO, header: Sequence[str], form: Csv, name: str) -> Iterator[TextBlock]:
+    """Yield the rows behind the header as text; "" and what is absent are null.
+
+    Raises
+    ------
+    SourceError
+        If bytes are not text in the declared encoding, or a quote is never closed.
+    """
+    position = file.tell()
+    first = True
+    for block in _cut(file, form, name):
+        clean = block.removeprefix(_BYTE_ORDER_MARK) if first and not form.header else block
+        yield _parse(_utf8(clean, form), header, form, name, position)
+        position += len(block)
+        first = False
+
+
+def _cut(file: BinaryIO, form: Csv, name: str) -> Iterator[bytes]:
+    """Cut a file into blocks that end with a record."""
+    held: list[bytes] = []
+    size = quotes = 0
+    while piece := file.read(_BLOCK_BYTES):
+        end = piece.rfind(b"\n") + 1
+        head, tail = piece[:end], piece[end:]
+        quotes += head.count(b'"')
+        held.append(head)
+        size += len(head)
+        if end and quotes % 2 == 0:
+            yield b"".join(held)
+            held, size, quotes = [], 0, 0
+        held.append(tail)
+        size += len(tail)
+        quotes += tail.count(b'"')
+        if size > _LONGEST_RECORD_BYTES:
+            raise _unclosed(name, file.tell() - size)
+    if size:
+        yield b"".join(held)
+
+
+def _unclosed(name: str, position: int) -> SourceError:
+    return SourceError(
+        f'{name}: expected quotes in pairs; found one that is never closed behind byte {position}. Double quotes'
+        ' within values ("")'
+    )
+
+
+def _utf8(block: bytes, form: Csv) -> bytes:
+    return block.decode("latin-1").encode() if form.encoding == "latin-1" else block
+
+
+def _parse(block: bytes, header: Sequence[str], form: Csv, name: str, position: int) -> TextBlock:
+    width = len(header)
+    if b'"' not in block and not form.comment and not _has_blank_line(block):
+        frame = _frame(block, header, form, name, position)
+        complete = block.count(form.delimiter.encode()) == (width - 1) * frame.height
+        if complete and not frame[:, -1].null_count():
+            return frame, [], frame.height
+    split = split_records(block, form, width)
+    frame = _frame(split.regular, header, form, name, position)
+    if frame.height + len(split.ragged) != split.rows:
+        raise _unclosed(name, position)
+    return frame, split.ragged, split.rows
+
+
+def empty_frame(header: Sequence[str]) -> pl.DataFrame:
+    """Return a frame of text without rows."""
+    import polars as pl
+
+    return pl.DataFrame(schema=dict.fromkeys(header, pl.String))
+
+
+def _has_blank_line(block: bytes) -> bool:
+    return block.startswith((b"\n", b"\r\n")) or b"\n\n" in block or b"\n\r\n" in block
+
+
+def _frame(block: bytes, header: Sequence[str], form: Csv, name: str, position: int) -> pl.DataFrame:
+    import polars as pl
+
+    if not block:
+        return empty_frame(header)
+    names = [f"{index}" for index in range(len(header))]
+    try:
+        # a header of our own: the block may have none, and its length tells Polars the number of columns
+        frame = pl.read_csv(
+            form.delimiter.join(names).encode() + b"\n" + block,
+            separator=form.delimiter,
+            infer_schema=False,
+            truncate_ragged_lines=True,
+            rechunk=False,
+        )
+    except pl.exceptions.ComputeError as error:
+        _decode(block, form, name, position, None)
+        raise SourceError(
+            f"{name}: expected delimited text; found a field that cannot be read behind byte {position}, most likely"
+            ' a quote within a value: double it ("")'
+        ) from error
+    frame.columns = list(header)
+    return frame
+
+
+def _decode(line: bytes, form: Csv, name: str, position: int, number: int | None) -> str:
+    """Return text, or raise SourceError that says where the first wrong byte is."""
+    try:
+        return line.decode(form.encoding)
+    except UnicodeDecodeError as error:
+        place = f"line {number}" if number else f"line {line[: error.start].count(b'\n') + 1} behind byte {position}"
+        raise SourceError(
+            f"{name}: expected UTF-8; found the byte 0x{line[error.start]:02x} at byte {position + error.start}"
+            f" ({place}). Save it as UTF-8, or set `csv: {{encoding: latin-1}}`"
+        ) from error
