@@ -66,6 +66,17 @@ def test_the_width_does_not_depend_on_the_names_or_order_of_clusters():
     assert by_number == by_name
 
 
+def test_a_subset_sees_the_resamples_of_the_whole():
+    design = resample(40, cluster=np.arange(40) // 4, resamples=100)
+    values = np.random.default_rng(0).normal(size=40)
+    rows = np.r_[9:15, 30:33]
+    inside = np.isin(np.arange(40), rows) * values
+    part = design.subset(rows)
+    assert part.clusters == 4
+    replicates = part.replicate(part.totals(values[rows]))
+    np.testing.assert_allclose(replicates, design.replicate(design.totals(inside)), rtol=1e-12)
+
+
 def test_equal_seeds_give_equal_intervals_and_others_do_not():
     rng = np.random.default_rng(0)
     actual, predicted = rng.normal(size=100), rng.normal(size=100)

@@ -106,6 +106,7 @@ def test_a_threshold_on_the_estimate_needs_no_interval():
         ((1e-3, 1e-3), 10, "fail"),
         ((math.nan, 0.0), 10, "fail"),
         ((math.inf, 0.0), 10, "fail"),
+        ((-1.0, -1.0), 10, "fail"),
         ((0.0, 0.0), 0, "fail"),
     ],
 )

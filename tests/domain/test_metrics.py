@@ -111,6 +111,13 @@ def test_the_interval_of_a_calibration_error_allows_for_its_upward_bias():
     assert pushed.low < 1 / 6 < pushed.high
 
 
+def test_the_low_end_of_a_calibration_error_is_cut_at_0():
+    rng = np.random.default_rng(0)
+    p = rng.random(60)
+    found = score(["calibration_error"], rng.random(60) < p, p, cluster=np.arange(60) % 3)
+    assert found["calibration_error"].low == 0
+
+
 def test_precision_is_0_when_nothing_is_called_positive_and_f1_too():
     found = score(["precision", "f1"], [0, 1, 0, 1], [0.1, 0.2, 0.1, 0.2], resamples=100)
     assert found["precision"].estimate == 0

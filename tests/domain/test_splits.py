@@ -118,7 +118,7 @@ def test_no_rows_cannot_be_split():
 
 
 @settings(deadline=None, max_examples=50)
-@forall(st.integers(12, 60), st.floats(0.05, 0.5), st.sampled_from([0, 2, 3]), st.integers(0, 10_000))
+@forall(st.integers(12, 60), st.floats(0.05, 0.5), st.sampled_from([0, 1, 2, 3]), st.integers(0, 10_000))
 def test_entities_stay_whole(entities, fraction, folds, seed):
     codes = np.random.default_rng(seed).integers(0, entities, 400) * 7 - 100
     try:
@@ -130,7 +130,7 @@ def test_entities_stay_whole(entities, fraction, folds, seed):
     for part in (split.holdout, *(fold.validation for fold in split.folds)):
         inside = set(codes[part])
         assert not inside & set(codes[~part])
-    if folds:
+    if folds > 1:
         assert (sum(fold.validation.astype(int) for fold in split.folds) == split.train).all()
 
 
@@ -151,6 +151,12 @@ def test_at_least_one_entity_is_held_out():
     assert by_entity(np.arange(4), 0.0001, 2, 0).holdout.sum() == 1
 
 
+def test_a_single_fold_validates_on_a_fifth():
+    split = by_row(1000, 0.2, 1, 0)
+    assert split.folds[0].validation.sum() == pytest.approx(split.train.sum() / 5, abs=1)
+    _check_parts(split, 1000)
+
+
 def test_another_seed_is_another_split():
     assert (by_row(100, 0.3, 2, 1).holdout != by_row(100, 0.3, 2, 2).holdout).any()
 
@@ -167,7 +173,7 @@ def test_too_few_entities_are_refused():
     [
         (0.0, 2, "between 0 and 1; found 0.0"),
         (1.0, 2, "found 1.0"),
-        (0.2, 1, "fold_count must be 0 or at least 2"),
+        (0.2, -1, "fold_count must be at least 0"),
     ],
 )
 def test_impossible_fractions_and_folds_are_refused(fraction, folds, message):

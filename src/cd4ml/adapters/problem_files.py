@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cd4ml.domain.metric_table import METRICS
 from cd4ml.errors import NotFoundError, ProblemError, ServiceError, nearest
 from cd4ml.features.leakage import check_problem
 from cd4ml.problem import Problem
@@ -73,6 +74,7 @@ def loads(text: str, origin: str = "problem") -> Problem:
     lines, document = _parse(text, origin)
     try:
         problem = Problem.model_validate(document)
+        _check_metrics(problem)
         check_problem(problem)
     except ValidationError as error:
         raise _first(error, lines, origin) from None
@@ -84,6 +86,26 @@ def loads(text: str, origin: str = "problem") -> Problem:
 def dumps(problem: Problem) -> str:
     """Return the normalised JSON form: all defaults written out, keys sorted. `loads` reads it back."""
     return json.dumps(problem.model_dump(mode="json"), indent=1, sort_keys=False, ensure_ascii=False) + "\n"
+
+
+def _check_metrics(problem: Problem) -> None:
+    named: list[tuple[Key, str]] = [(("metrics", "primary"), problem.metrics.primary)]
+    named += [(("metrics", "also", index), name) for index, name in enumerate(problem.metrics.also)]
+    named += [
+        (("gates", "thresholds", i, "metric"), rule.metric) for i, rule in enumerate(problem.gates.thresholds)
+    ]
+    for path, name in named:
+        usable = [key for key, spec in METRICS.items() if spec.task == problem.task and key != "pinball"]
+        if name not in usable:
+            hint = nearest(name, usable) or f"; expected one of {', '.join(usable)}"
+            raise ProblemError(f"'{name}' is no metric of {problem.task}{hint}", path)
+    measured = {problem.metrics.primary, *problem.metrics.also}
+    for index, rule in enumerate(problem.gates.thresholds):
+        if rule.metric not in measured:
+            path = ("gates", "thresholds", index, "metric")
+            raise ProblemError(
+                f"'{rule.metric}' has a limit but is not measured; add it to `metrics.also`", path
+            )
 
 
 def _text(reference: str) -> str:

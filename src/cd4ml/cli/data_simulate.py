@@ -16,7 +16,7 @@ from cd4ml.errors import UsageError
 __all__ = ["simulate"]
 
 
-def simulate(  # noqa: PLR0913, PLR0917
+def simulate(
     out: Annotated[Path, typer.Option(help="Folder for the six files; made where it is missing.")],
     rows: Annotated[int, typer.Option(help="Rows of train.csv, exactly.")] = 200_000,
     days: Annotated[int, typer.Option(help="Days, the last of which is 2017-08-15; 28 to 1688.")] = 730,
@@ -24,7 +24,8 @@ def simulate(  # noqa: PLR0913, PLR0917
     scenario: Annotated[
         list[str] | None,
         typer.Option(
-            help="What to plant: better-regime, bias, contract-breach, drift, stockouts, worse-regime. Repeatable."
+            help="What to plant: better-regime, bias, contract-breach, drift, stockouts or worse-regime. "
+            "Repeatable."
         ),
     ] = None,
     oracle: Annotated[
@@ -76,7 +77,8 @@ def _lines(summary: dict[str, Any], out: Path, oracle: bool) -> Iterator[str]:
     """Return what people read; the last line says where the files lie."""
     yield (
         f"{summary['rows']} rows of {summary['entities']} store-items ({summary['stores']} stores, "
-        f"{summary['items']} items), {summary['first_date']} to {summary['last_date']}, seed {summary['seed']}"
+        f"{summary['items']} items), {summary['first_date']} to {summary['last_date']}, "
+        f"seed {summary['seed']}"
     )
     for name, planted in summary["scenarios"].items():
         facts = ", ".join(f"{key} {value}" for key, value in planted.items() if not isinstance(value, dict))

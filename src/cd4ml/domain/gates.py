@@ -179,14 +179,17 @@ def parity_gate(
 
     It passes if the largest absolute or the largest relative difference is within `tolerance`; 0 means that
     all are identical. Take the relative one as |a - b| / max(1, |b|), so that it is one bound for predictions
-    near 0 and for large ones. A difference that is not finite fails.
+    near 0 and for large ones. A difference that is negative or not finite fails.
     """
     name = f"parity:{where}"
     if not rows_checked:
         reason = f"no row was compared ({where}): give rows to compare."
         return Gate(name, "fail", None, tolerance, None, reason, "code")
-    if not (math.isfinite(max_abs_difference) and math.isfinite(max_relative_difference)):
-        reason = f"predictions differ by no finite number ({where}, {rows_checked} rows): one of them is NaN."
+    if not all(math.isfinite(x) and x >= 0 for x in (max_abs_difference, max_relative_difference)):
+        reason = (
+            f"predictions differ by {max_abs_difference} ({max_relative_difference} relative; {where}, "
+            f"{rows_checked} rows), which is no distance: look for NaN among them."
+        )
         return Gate(name, "fail", None, tolerance, None, reason, "code")
     shown = (
         f"predictions differ by at most {max_abs_difference:.3g} ({max_relative_difference:.3g} relative) on "

@@ -30,6 +30,7 @@ __all__ = [
     "confusion",
     "improvement",
     "pr_curve",
+    "replicate",
     "roc_curve",
     "score",
     "score_by",
@@ -123,7 +124,7 @@ def improvement(  # noqa: PLR0913 - keywords
     reference = _prepare([metric], y_true, y_reference, weight, quantile, threshold)
     design = resample(rows.y.size, cluster, resamples=resamples, level=level, seed=seed)
     best = metric.spec.best
-    ours, theirs = (_replicate(metric, r, design) for r in (rows, reference))
+    ours, theirs = (replicate(metric, r, design) for r in (rows, reference))
     estimate = _gain(abs(best - np.asarray(ours[0])), abs(best - np.asarray(theirs[0])))
     if not np.isfinite(estimate):
         raise MetricError(
@@ -214,15 +215,18 @@ def _prepare(
 
 
 def _interval(metric: Metric, rows: Rows, design: Resampling) -> Interval:
-    estimate, replicates = _replicate(metric, rows, design)
+    estimate, replicates = replicate(metric, rows, design)
     interval = design.interval(estimate, replicates, reflect=metric.biased)
     if metric.biased and interval.low is not None:
         return replace(interval, low=max(0.0, interval.low))
     return interval
 
 
-def _replicate(metric: Metric, rows: Rows, design: Resampling) -> tuple[float, FloatArray]:
-    """Return the estimate and its replicates (R,), or raise MetricError where there is no estimate."""
+def replicate(metric: Metric, rows: Rows, design: Resampling) -> tuple[float, FloatArray]:
+    """Return the estimate of a metric and its replicates (R,): what intervals of any contrast are made of.
+
+    Replicates in which it has no value are NaN. Raises MetricError where there is no estimate.
+    """
     name = metric.spec.name
     for label in metric.needs:
         if not (rows.y == label).any():

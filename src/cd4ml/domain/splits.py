@@ -26,6 +26,8 @@ __all__ = ["Fold", "Split", "by_entity", "by_row", "by_time", "given"]
 Mask = npt.NDArray[np.bool_]
 Range = tuple[int, int]
 
+SINGLE_FOLD_PARTS = 5  # one fold that is not by time validates on a fifth
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -169,7 +171,7 @@ def by_entity(entity_codes: npt.ArrayLike, holdout_fraction: float, fold_count: 
 
     An entity is held out if the hash of its code and the seed says so, whatever other entities there are:
     as data grow, none moves from training to holdout. The share of entities held out is therefore near the
-    fraction, not equal to it; at least one is. Folds have equal numbers of entities.
+    fraction, not equal to it; at least one is. Folds have equal numbers of entities; a lone one has a fifth.
 
     Raises
     ------
@@ -217,17 +219,18 @@ def _deal(
     codes: npt.NDArray[np.int64], held: Mask, fold_count: int, seed: int, what: str
 ) -> npt.NDArray[np.int64]:
     """Deal the codes that are not held out into folds; held ones get -1."""
-    if fold_count < 0 or fold_count == 1:
-        raise UsageError(f"fold_count must be 0 or at least 2; found {fold_count}")
+    if fold_count < 0:
+        raise UsageError(f"fold_count must be at least 0; found {fold_count}")
     kept = np.flatnonzero(~held)
-    if kept.size < max(1, fold_count):
+    parts = SINGLE_FOLD_PARTS if fold_count == 1 else max(1, fold_count)
+    if kept.size < parts:
         raise DataError(
             f"the data have {codes.size} {what}, {int(held.sum())} of them held out; "
-            f"{fold_count} folds need at least {max(1, fold_count)} more: bring more data or fewer folds"
+            f"{fold_count} folds need at least {parts} more: bring more data or fewer folds"
         )
     fold_of = np.full(codes.size, -1, dtype=np.int64)
     order = np.argsort(uniform_hash(codes[kept], seed + 1), kind="stable")
-    fold_of[kept[order]] = np.arange(kept.size) % max(1, fold_count)
+    fold_of[kept[order]] = np.arange(kept.size) % parts
     return fold_of
 
 

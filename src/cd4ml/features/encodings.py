@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cd4ml.features.columns import ColumnLike, as_category
+from cd4ml.features.keys import Cache
 
 __all__ = ["Vocabulary", "fit_vocabulary"]
 
@@ -31,16 +32,21 @@ class Vocabulary:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_position", {text: code for code, text in enumerate(self.texts)})
 
-    def codes(self, column: ColumnLike) -> NDArray[np.int64]:
+    def codes(self, column: ColumnLike, cache: Cache) -> NDArray[np.int64]:
         """Return 0 for the most frequent text and so on, `len(texts)` for rare and unknown ones, -1 for null."""
         category = as_category(column)
-        other = len(self.texts)
-        table = [self._position.get(text, other) for text in category.categories]
-        return np.array([*table, -1], dtype=np.int64)[category.codes]
+        name = (id(self), id(category.categories))
+        table = cache.get(name) if category is column else None
+        if table is None:
+            found = [self._position.get(text, len(self.texts)) for text in category.categories]
+            table = np.array([*found, -1], dtype=np.int64)
+            if category is column:  # else the categories live for this call alone
+                cache[name] = table
+        return table[category.codes]
 
-    def encode(self, column: ColumnLike, encoding: str) -> NDArray[np.float64]:
+    def encode(self, column: ColumnLike, encoding: str, cache: Cache) -> NDArray[np.float64]:
         """Return float64 [n, width]: see `docs/features.md` for what null and unknown become."""
-        codes = self.codes(column)
+        codes = self.codes(column, cache)
         if encoding == "one_hot":
             return (codes[:, None] == np.arange(len(self.texts) + 1)).astype(np.float64)
         if encoding == "frequency":

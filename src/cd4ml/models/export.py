@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cd4ml.errors import Cd4mlError, UsageError
-from cd4ml.models.fit import Fitted
+from cd4ml.models.fit import LARGEST, Fitted
 from cd4ml.models.thresholds import final_estimator
 
 __all__ = ["INPUT", "OPSETS", "OUTPUT", "onnx_bytes", "to_onnx"]
@@ -138,19 +138,19 @@ def _trees(graph: _Graph, model: Any, features: int, task: str) -> None:
 
 
 def _original_scale(graph: _Graph, fitted: Fitted) -> None:
+    """Undo link and transform in double (expm1 near 0 would lose digits in float32), and keep the limits."""
     from onnx import TensorProto
 
-    linear = fitted.family in ("ridge", "logistic")
-    dtype = np.float64 if linear else np.float32
+    if fitted.family not in ("ridge", "logistic"):
+        graph.add("Cast", graph.last, to=TensorProto.DOUBLE)
     if fitted.loss == "poisson":
         graph.add("Exp", graph.last)
     if fitted.transform == "log1p":
         graph.add("Exp", graph.last)
-        graph.add("Sub", graph.last, graph.constant(1.0, dtype))
-    if fitted.minimum is not None:
-        graph.add("Max", graph.last, graph.constant(fitted.minimum, dtype))
-    if linear:
-        graph.add("Cast", graph.last, to=TensorProto.FLOAT)
+        graph.add("Sub", graph.last, graph.constant(1.0, np.float64))
+    low = graph.constant(fitted.lowest, np.float64)
+    graph.add("Clip", graph.last, low, graph.constant(LARGEST, np.float64))
+    graph.add("Cast", graph.last, to=TensorProto.FLOAT)
     graph.add("Reshape", graph.last, graph.constant([-1], np.int64))
     graph.nodes[-1].output[0] = OUTPUT
 

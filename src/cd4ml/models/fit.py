@@ -17,8 +17,10 @@ from cd4ml.models.thresholds import floor_thresholds
 from cd4ml.models.threads import fitting_threads, usable_cores
 from cd4ml.problem import Candidate, Problem
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["LARGEST", "Fitted", "fit"]
 
+LARGEST = float(np.finfo(np.float32).max)
+"""No prediction is above: it is served as float32."""
 _LINEAR = ("ridge", "logistic")
 
 
@@ -56,12 +58,17 @@ class Fitted:
             if self.task == "classification":
                 return np.asarray(self.estimator.predict_proba(inputs)[:, 1], dtype=np.float64)
             raw = np.asarray(self.estimator.predict(inputs), dtype=np.float64)
-        return np.expm1(raw) if self.transform == "log1p" else raw
+        with np.errstate(over="ignore"):  # cut to LARGEST by `predict`
+            return np.expm1(raw) if self.transform == "log1p" else raw
 
     def predict(self, X: Matrix) -> FloatArray:  # noqa: N803
         """Return predictions on the original scale, or probabilities of the positive class, shape (n,)."""
-        values = self.unclipped(X)
-        return values if self.minimum is None else np.maximum(values, self.minimum)
+        return np.clip(self.unclipped(X), self.lowest, LARGEST)
+
+    @property
+    def lowest(self) -> float:
+        """The smallest prediction there can be."""
+        return -LARGEST if self.minimum is None else self.minimum
 
     def describe(self) -> dict[str, Any]:
         """Return all but the estimator, for lineage; `persist.load_estimator` reads it."""

@@ -43,8 +43,8 @@ class Column(Model):
     severity: Severity = "quarantine"
     """What happens to a row that breaks a rule of this column."""
     known: Literal["ahead"] | Duration | None = None
-    """`ahead`: known before the horizon begins (a calendar, a plan). A duration: how long after the fact it is
-    recorded. Without it: facts are known at once, tables without the time column always."""
+    """`ahead`: known before the horizon begins (a calendar, a plan). A duration: how long after the fact it
+    is recorded. Without it: facts are known at once, tables without the time column always."""
     description: str = ""
 
 
@@ -113,8 +113,8 @@ class Table(Model):
     """One source table and its contract."""
 
     file: Names = Field(default_factory=list)
-    """File names below the data folder, or whole URLs (`s3://`, `https://`). CSV, CSV.gz and Parquet are known by
-    name; `train.csv` also finds `train.csv.gz` and `train.parquet`."""
+    """File names below the data folder, or whole URLs (`s3://`, `https://`). CSV, CSV.gz and Parquet are
+    known by name; `train.csv` also finds `train.csv.gz` and `train.parquet`."""
     query: str | None = None
     """SQL instead of a file; needs `database`."""
     database: str | None = None

@@ -11,7 +11,24 @@ from cd4ml.problem.quantities import Aggregate, Duration, Model, Names, Statisti
 __all__ = ["Age", "Calendar", "Category", "Columns", "Feature", "Historic", "Lag", "Rolling", "Seasonal"]
 
 
+CalendarPart = Literal[
+    "hour",
+    "day_of_week",
+    "day_of_month",
+    "day_of_year",
+    "week",
+    "month",
+    "year",
+    "weekend",
+    "payday",
+    "days_to_month_end",
+    "trend",
+]
+
+
 class Historic(Model):
+    """What features of the past have in common."""
+
     of: str
     """A numeric column, raw or derived."""
     by: Names | None = None
@@ -44,12 +61,7 @@ class Calendar(Model):
     """Parts of the time column."""
 
     kind: Literal["calendar"]
-    parts: list[
-        Literal[
-            "hour", "day_of_week", "day_of_month", "day_of_year", "week", "month", "year", "weekend", "payday",
-            "days_to_month_end", "trend",
-        ]
-    ]  # fmt: skip
+    parts: list[CalendarPart]
     """`payday`: days since the last 15th or month's end. `trend`: steps since the first training step."""
 
 

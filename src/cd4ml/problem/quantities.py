@@ -65,4 +65,6 @@ Names = Annotated[list[str], BeforeValidator(_listed)]
 
 
 class Model(BaseModel):
+    """Frozen, and without keys that nobody knows."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

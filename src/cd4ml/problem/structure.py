@@ -121,6 +121,17 @@ def _check_time(problem: Problem) -> None:
         raise ProblemError("features of the past need `panel: {absent: zero or missing}`", ("panel",))
 
 
+def _check_baselines(problem: Problem) -> None:
+    for index, baseline in enumerate(problem.baselines):
+        path = ("baselines", index)
+        if (baseline.kind == "seasonal_naive") != (baseline.period is not None):
+            raise ProblemError("`period` belongs to seasonal_naive, and seasonal_naive needs it", path)
+        if (baseline.kind == "group_mean") != bool(baseline.by):
+            raise ProblemError("`by` belongs to group_mean, and group_mean needs it", path)
+        if baseline.kind == "seasonal_naive" and problem.time is None:
+            raise ProblemError("seasonal_naive needs `time`; found none", path)
+
+
 def _check_names(problem: Problem) -> None:
     groups: tuple[tuple[str, Sequence[Candidate | Baseline | Filter]], ...]
     groups = (
@@ -137,5 +148,5 @@ def _check_names(problem: Problem) -> None:
 
 def check_structure(problem: Problem) -> None:
     """Raise ProblemError with the key that is wrong, or return None."""
-    for check in (_check_tables, _check_task, _check_split, _check_time, _check_names):
+    for check in (_check_tables, _check_task, _check_split, _check_time, _check_baselines, _check_names):
         check(problem)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cd4ml.reports.figures import Part, Strip, strips
-from cd4ml.reports.formats import count, day, finite, flatten, moment, number, percent, short_id, words
+from cd4ml.reports.formats import count, dash, day, finite, flatten, moment, number, percent, short_id, words
 from cd4ml.reports.page import Figure, Grid, Section, Status, pairs
 
 __all__ = ["anomalies", "assumptions", "data", "lineage", "reproduce", "split", "table_rows"]
@@ -40,7 +40,7 @@ def anomalies(validation: Json) -> list[Grid]:
         for item in validation.get(key) or []:
             one = item if isinstance(item, Mapping) else {"detail": str(item)}
             cells = [str(one.get(name) or "–") for name in ("table", "column", "kind", "severity")]
-            size = [number(one.get(name)) for name in ("rows", "measured", "limit")]
+            size = [dash(one.get(name)) for name in ("rows", "measured", "limit")]
             found.append([*cells, *size, str(one.get("detail") or one.get("reason") or "–")])
         head = ("table", "column", "kind", "severity", "rows", "measured", "limit", "detail")
         plain = frozenset({"table", "column", "kind", "severity", "detail"})
@@ -162,7 +162,7 @@ def split(dataset: Json) -> Section:
         if value is not None
     ]
     head = ("part", "role", "rows", "first", "last")
-    section.tables.append(Grid("Split", head, rows, frozenset(head) - {"rows"}, "Counts and dates"))
+    section.tables.append(Grid("Split", head, rows, frozenset(head) - {"rows"}))
     if found.get("kind"):
         section.intro.append(
             f"Rows were divided by {words(found['kind'])}; models are chosen on the folds alone."

@@ -59,6 +59,10 @@ class Scale:
             return (self.start + self.end) / 2
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
+    def clamped(self, value: float) -> float:
+        """Return the pixel of a value, or of the nearest end of the range."""
+        return self(min(max(value, self.low), self.high))
+
     def ticks(self, wanted: int = 5) -> list[Tick]:
         """Return at most about `wanted` round values within the range, with their texts."""
         span = self.high - self.low

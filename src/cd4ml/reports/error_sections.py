@@ -7,7 +7,7 @@ from typing import Any
 
 from cd4ml.domain.metrics import METRICS
 from cd4ml.reports.figures import Dot, Series, curve, dots, histogram, lines
-from cd4ml.reports.formats import band, count, finite, limits, number, percent, words
+from cd4ml.reports.formats import band, count, dash, finite, limits, number, percent, words
 from cd4ml.reports.page import Figure, Grid, Section, Status, chips
 
 __all__ = [
@@ -28,13 +28,16 @@ SMALL_ROWS = 30
 """Fewer rows than this are marked as too small to judge by."""
 
 
+_INITIALS = {"auc", "mae", "nwrmsle", "pr", "r2", "rmse", "rmsle", "roc", "wape"}
+
+
 class MetricView:
     """A metric's name as it is written, and which of two values is worse."""
 
     def __init__(self, name: str) -> None:
         known = METRICS.get(name)
         self.name = name
-        self.title = name.upper() if len(name) <= 6 and "_" not in name else words(name)
+        self.title = " ".join(part.upper() if part in _INITIALS else part for part in words(name).split())
         self.best = known.best if known else 0.0
         self.direction = "higher is better" if known and known.higher_is_better else "lower is better"
         self.description = known.description if known else words(name)
@@ -192,8 +195,8 @@ def bias(rows: Sequence[Json]) -> Section:
     for row in rows:
         names = [str(row.get("slice")), str(row.get("column")), words(row.get("metric"))]
         sizes = [count(row.get("n")), count(row.get("clusters"))]
-        values = [number(row.get(key)) for key in ("estimate", "reference", "ratio")]
-        limit = [band(row) or "–", number(row.get("adjusted_p")), number(row.get("margin"))]
+        values = [dash(row.get(key)) for key in ("estimate", "reference", "ratio")]
+        limit = [band(row) or "–", dash(row.get("adjusted_p")), dash(row.get("margin"))]
         cells.append([*names, Status(str(row.get("status"))), *sizes, *values, *limit])
     names_of = ("slice", "column", "metric", "status")
     head = (
@@ -319,7 +322,14 @@ def stock(evaluation: Json) -> Section | None:
         section.figures.append(
             Figure(svg, "Mean cost of a row on the holdout. Round: model; square: baselines.")
         )
-    cells = [["pinball loss", _cell(found.get("pinball"))]]
-    cells.append(["coverage (should be near the quantile)", _cell(found.get("coverage"))])
+    cells = _named_cells("pinball loss", found.get("pinball"))
+    cells += _named_cells("coverage (should be near the quantile)", found.get("coverage"))
     section.tables.append(Grid("Quantile model", ("measure", "value"), cells, frozenset({"measure"})))
     return section
+
+
+def _named_cells(said: str, value: object) -> list[list[str]]:
+    """Return a row for an interval, or one for each interval of a mapping by name."""
+    if isinstance(value, Mapping) and "estimate" not in value:
+        return [[f"{said}: {words(name)}", _cell(item)] for name, item in value.items()]
+    return [[said, _cell(value)]]

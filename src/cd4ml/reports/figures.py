@@ -77,17 +77,21 @@ def nothing(label: str) -> Markup:
 
 
 def dots(rows: Sequence[Dot], *, label: str, axis: str, reference: tuple[float, str] | None = None) -> Markup:
-    """Draw estimates as dots with their intervals as whiskers, one row each, the value written at the end."""
+    """Draw estimates as dots with their intervals as whiskers, one row each, the value written at the end.
+
+    Rows of mark 2 do not stretch the axis: one that lies outside stands at its edge, with an arrow.
+    """
     shown = [row for row in rows if finite(row.estimate) is not None]
     if not shown:
         return nothing(label)
     room = min(170.0, max(len(row.label) for row in shown) * CHARACTER + 8)
-    values = [v for row in shown for v in map(finite, (row.estimate, row.low, row.high)) if v is not None]
+    trusted = [row for row in shown if row.mark != 2] or shown
+    values = [v for row in trusted for v in map(finite, (row.estimate, row.low, row.high)) if v is not None]
     values += [reference[0]] if reference else []
-    top, bottom = 26.0, 34.0 + 24 * len(shown)
+    top, bottom = 26.0 if reference else 8.0, (34.0 if reference else 16.0) + 24 * len(shown)
     canvas = Canvas(bottom + 44, label)
-    x = Scale.over(values, room, WIDTH - 66)
-    y = Scale(0, max(1, len(shown)), bottom, top)
+    x = Scale.over(values, room + 8, WIDTH - 16 - max(len(_tail(row)) for row in shown) * CHARACTER)
+    y = Scale(0, len(shown), bottom, top)
     for value, said in x.ticks(4):
         canvas.line(x(value), top, x(value), bottom, "g")
         canvas.text(x(value), bottom + 17, said, "m", anchor="middle")
@@ -99,8 +103,13 @@ def dots(rows: Sequence[Dot], *, label: str, axis: str, reference: tuple[float, 
             min(max(x(reference[0]), half), WIDTH - half), top - 9, reference[1], "m", anchor="middle"
         )
     for index, row in enumerate(shown):
-        _dot_row(canvas, row, x, y(len(shown) - index - 0.5), int((room - 8) / CHARACTER))
+        _dot_row(canvas, row, x, y(len(shown) - index - 0.5), int((room - 8) / CHARACTER + 0.01))
     return canvas.svg()
+
+
+def _tail(row: Dot) -> str:
+    """Return what is written at the end of a row."""
+    return number(row.estimate) + (" (few)" if row.mark == 2 else "")
 
 
 def _dot_row(canvas: Canvas, row: Dot, x: Scale, height: float, characters: int) -> None:
@@ -110,12 +119,18 @@ def _dot_row(canvas: Canvas, row: Dot, x: Scale, height: float, characters: int)
     estimate, low, high = finite(row.estimate), finite(row.low), finite(row.high)
     canvas.text(0, height + 4.5, shorten(row.label, characters), "m" if row.mark == 2 else "t", title=title)
     if low is not None and high is not None:
-        canvas.line(x(low), height, x(high), height, f"w c{row.mark}", title)
+        canvas.line(x.clamped(low), height, x.clamped(high), height, f"w c{row.mark}", title)
         for end in (low, high):
-            canvas.line(x(end), height - 4, x(end), height + 4, f"w c{row.mark}")
+            if x.low <= end <= x.high:
+                canvas.line(x(end), height - 4, x(end), height + 4, f"w c{row.mark}")
     if estimate is not None:
-        canvas.dot(x(estimate), height, f"d{row.mark}", title, radius=4.5, square=row.mark == 1)
-    canvas.text(WIDTH, height + 4.5, number(row.estimate), "m" if row.mark == 2 else "t", anchor="end")
+        place = x.clamped(estimate)
+        canvas.dot(place, height, f"d{row.mark}", title, radius=4.5, square=row.mark == 1)
+        if not x.low <= estimate <= x.high:
+            above = estimate > x.high
+            canvas.text(place + (-8 if above else 8), height + 4.5, "→" if above else "←", "m",
+                        anchor="end" if above else "start")  # fmt: skip
+    canvas.text(WIDTH, height + 4.5, _tail(row), "m" if row.mark == 2 else "t", anchor="end")
 
 
 def _segments(xs: Sequence[float], ys: Sequence[Value]) -> list[list[tuple[float, float]]]:
@@ -280,7 +295,7 @@ def histogram(
         canvas.box(x(a) + 0.5, y(n), max(x(b) - x(a) - 1, 0.8), y(0) - y(n), "f0", title)
     if zero and x.low < 0 < x.high:
         canvas.line(x(0), y.end, x(0), y.start, "r")
-        canvas.text(x(0) + 5, y.end + 10, "no error", "m")
+        canvas.text(max(x(0), left + 70), y.end - 10, "no error", "m", anchor="middle")
     return canvas.svg()
 
 
@@ -317,7 +332,7 @@ def heatmap(names: Sequence[str], rows: Sequence[Sequence[Value]], *, label: str
     canvas = Canvas(side * len(names) + 22, label)
     for i, name in enumerate(names):
         middle = 20 + (i + 0.5) * side
-        canvas.text(0, middle + 4.5, shorten(name, int((room - 8) / CHARACTER)), "t", title=name)
+        canvas.text(0, middle + 4.5, shorten(name, int((room - 8) / CHARACTER + 0.01)), "t", title=name)
         short = shorten(name, max(2, int(side / CHARACTER) - 1))
         canvas.text(room + (i + 0.5) * side, 13, short, "m", anchor="middle", title=name)
         for j, value in enumerate(rows[i]):

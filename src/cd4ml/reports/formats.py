@@ -11,6 +11,7 @@ __all__ = [
     "ABSENT",
     "band",
     "count",
+    "dash",
     "day",
     "finite",
     "flatten",
@@ -62,6 +63,11 @@ def count(value: object) -> str:
     """Write a number of things."""
     known = finite(value)
     return ABSENT if known is None else f"{round(known):,}"
+
+
+def dash(value: object) -> str:
+    """Write a number, or a dash where none belongs."""
+    return "–" if value is None else number(value)
 
 
 def percent(value: object) -> str:

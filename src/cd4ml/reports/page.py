@@ -42,7 +42,8 @@ class Figure:
 class Grid:
     """A table. Columns named in `plain` hold text (left), the others numbers (right).
 
-    `folded` is the summary line of a table that is closed at first.
+    `folded` is the summary line of a table that is closed at first; a `stacked` one becomes a list of cards
+    on a phone.
     """
 
     caption: str
@@ -50,6 +51,7 @@ class Grid:
     rows: Sequence[Sequence[str | Status]]
     plain: frozenset[str] = frozenset()
     folded: str = ""
+    stacked: bool = False
 
 
 @dataclass
@@ -67,6 +69,12 @@ class Section:
     commands: list[str] = field(default_factory=list)
     absent: str = ""
     part: str = ""
+
+    @property
+    def beside(self) -> Grid | None:
+        """The table that stands beside a single figure."""
+        first = self.tables[0] if self.tables and len(self.figures) == 1 else None
+        return first if first and not first.folded else None
 
     @property
     def empty(self) -> bool:

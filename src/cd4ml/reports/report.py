@@ -7,7 +7,7 @@ from typing import Any
 
 from cd4ml.reports import data_sections, error_sections
 from cd4ml.reports.error_sections import MetricView, best_baseline
-from cd4ml.reports.formats import band, finite, number, percent, words
+from cd4ml.reports.formats import band, dash, finite, number, percent, words
 from cd4ml.reports.page import Grid, Section, Status, chips, render
 
 __all__ = ["report_page"]
@@ -118,14 +118,16 @@ def _gates(verdict: Json) -> Section:
     rows: list[list[str | Status]] = [
         [
             str(gate.get("name")), Status(str(gate.get("status"))), str(gate.get("axis") or "–"),
-            number(gate.get("measured")) if gate.get("measured") is not None else "–",
-            number(gate.get("limit")) if gate.get("limit") is not None else "–",
+            dash(gate.get("measured")),
+            dash(gate.get("limit")),
             band(gate.get("interval")) or "–", str(gate.get("reason") or ""),
         ]
         for gate in gates
     ]  # fmt: skip
     head = ("gate", "status", "axis", "measured", "limit", "interval", "reason")
     section.tables.append(
-        Grid("Gates of the verdict", head, rows, frozenset({"gate", "status", "axis", "reason"}))
+        Grid(
+            "Gates of the verdict", head, rows, frozenset({"gate", "status", "axis", "reason"}), stacked=True
+        )
     )
     return section

@@ -102,31 +102,25 @@ def _day_map(progress: Progress | None, total: int) -> Iterator[Any]:
 
 def train_frames(shop: Shop, day_map: Any = map) -> Iterator[pl.DataFrame]:
     """Yield train.csv in order, each frame a day or as many whole days as `BLOCK_ROWS` asks for."""
-    import polars as pl
-
-    frames: list[pl.DataFrame] = []
+    days: list[pl.DataFrame] = []
     first_id = gathered = 0
     for sold in day_map(partial(sales_of_day, shop.demand), range(shop.spec.days)):
         if sold.pair.size:
-            frames.append(_frame(shop, spoil(shop, sold), first_id))
+            days.append(_frame(shop, spoil(shop, sold), first_id))
         first_id += sold.pair.size
         gathered += sold.pair.size
         if gathered >= BLOCK_ROWS:
-            yield pl.concat(frames)
-            frames, gathered = [], 0
-    if frames:
-        yield pl.concat(frames)
+            yield _joined(days)
+            days, gathered = [], 0
+    if days:
+        yield _joined(days)
 
 
 def _frame(shop: Shop, sold: DaySales, first_id: int) -> pl.DataFrame:
     import polars as pl
 
     size = sold.pair.size
-    words = pl.Enum(["False", "True"])
-    if sold.onpromotion is None:
-        promoted = pl.Series([None], dtype=words).new_from_index(0, size)
-    else:
-        promoted = pl.Series(sold.onpromotion.astype(np.uint32)).cast(words)
+    unrecorded = pl.repeat(None, size, dtype=pl.Boolean, eager=True)
     return pl.DataFrame(
         {
             "id": np.arange(first_id, first_id + size),
@@ -134,9 +128,18 @@ def _frame(shop: Shop, sold: DaySales, first_id: int) -> pl.DataFrame:
             "store_nbr": sold.store_nbr,
             "item_nbr": sold.item_nbr,
             "unit_sales": pl.Series(sold.unit_sales).fill_nan(None),
-            "onpromotion": promoted,
+            "onpromotion": unrecorded if sold.onpromotion is None else pl.Series(sold.onpromotion),
         }
     )
+
+
+def _joined(days: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the days as one frame in which promotions are written as Kaggle does: True, False or empty."""
+    import polars as pl
+
+    promoted = pl.col("onpromotion")
+    words = pl.when(promoted).then(pl.lit("True")).when(~promoted).then(pl.lit("False"))
+    return pl.concat(days).with_columns(onpromotion=words)
 
 
 def _write_train(shop: Shop, folder: Path, day_map: Any) -> None:

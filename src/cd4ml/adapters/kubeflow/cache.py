@@ -1,8 +1,9 @@
 """What need not run again: outputs of tasks by the content of all that went in.
 
-kfp.local keys its own cache by the paths of input artifacts, which differ in every run, so that a task after an
-uncached one never hits; and it serves an output folder from which files were lost. Here the key is content, and an
-entry counts only while every file of its outputs has the size and the time of change that it was stored with.
+kfp.local keys its own cache by the paths of input artifacts, which differ in every run, so that a task after
+an uncached one never hits; and it serves an output folder from which files were lost. Here the key is
+content, and an entry counts only while every file of its outputs has the size and the time of change that it
+was stored with.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from cd4ml.adapters.storage import atomic
 __all__ = ["ContentCache"]
 
 Tree = list[list[Any]]
-"""Relative path, size in bytes and time of change in nanoseconds of each file; empty when there is nothing."""
+"""Relative path, size in bytes and time of change in nanoseconds of each file; empty when nothing is there."""
 
 
 def _tree(path: Path) -> Tree:
@@ -58,7 +59,7 @@ class ContentCache:
         self._names: dict[str, str] = {}
         self._digests: dict[str, tuple[Tree, str]] = {}
 
-    def compute_key(  # noqa: PLR0913 - the signature is kfp's
+    def compute_key(
         self,
         component_name: str,
         image: str,

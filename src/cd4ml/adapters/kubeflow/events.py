@@ -44,8 +44,8 @@ class EventReader:
 def die_with_stdin() -> None:
     """End this process when the other end of its standard input closes.
 
-    `run_local` holds that other end, which every process of the run inherits. However it ends, even by kill -9,
-    no task lives on to write beside the next run.
+    `run_local` holds that other end, which every process of the run inherits. However it ends, even by
+    kill -9, no task lives on to write beside the next run.
     """
 
     def watch() -> None:

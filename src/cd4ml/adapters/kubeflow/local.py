@@ -11,16 +11,15 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import cd4ml.errors
 from cd4ml.adapters.kubeflow.events import EventReader
+from cd4ml.adapters.kubeflow.runs import LocalRun, Progress
 from cd4ml.adapters.storage import atomic
-from cd4ml.errors import Cd4mlError, NotFoundError, SourceError, UsageError, nearest
+from cd4ml.errors import Cd4mlError, SourceError, UsageError, nearest
 
-__all__ = ["LocalRun", "TaskRun", "run_local"]
+__all__ = ["run_local"]
 
 _EXECUTOR = "python3 -m kfp.dsl.executor_main"
 _POLL_SECONDS = 0.05
@@ -28,93 +27,12 @@ _KEPT_RUNS = 8
 _KEPT_SECONDS = 3600.0
 
 
-@dataclass(frozen=True)
-class TaskRun:
-    """One task of a run: what it gave, and how long it took (0 seconds when it was cached)."""
-
-    name: str
-    iteration: int | None
-    seconds: float
-    cached: bool
-    parameters: Mapping[str, Any]
-    artifacts: Mapping[str, Path]
-    metadata: Mapping[str, Mapping[str, Any]]
-    log: Path | None
-
-
-@dataclass(frozen=True)
-class LocalRun:
-    """A run that succeeded: its folder, its tasks in the order in which they ended, its seconds."""
-
-    folder: Path
-    tasks: tuple[TaskRun, ...]
-    seconds: float
-
-    def has(self, name: str) -> bool:
-        """Say whether a task of that name ran: one behind a condition may not have."""
-        return any(task.name == name for task in self.tasks)
-
-    def task(self, name: str) -> TaskRun:
-        """Return the (last) task of that name.
-
-        Raises
-        ------
-        NotFoundError
-            When none of that name ran.
-        """
-        for task in reversed(self.tasks):
-            if task.name == name:
-                return task
-        names = sorted({task.name for task in self.tasks})
-        raise NotFoundError(f"expected a task of {names}, found '{name}'{nearest(name, names)}")
-
-
-@dataclass
-class _Progress:
-    """Turns events into tasks, lines and errors."""
-
-    log: Callable[[str], None]
-    tasks: list[TaskRun] = field(default_factory=list)
-    running: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def take(self, event: dict[str, Any]) -> None:
-        kind = event["event"]
-        if kind == "started":
-            self.running[event["log"]] = event
-            return
-        if kind == "failed":
-            raise _error_of(event)
-        self.running.pop(event.get("log", ""), None)
-        task = TaskRun(
-            name=event["task"],
-            iteration=event.get("iteration"),
-            seconds=event.get("seconds", 0.0),
-            cached=kind == "cached",
-            parameters=event["parameters"],
-            artifacts={name: Path(uri) for name, uri in event["artifacts"].items()},
-            metadata=event["metadata"],
-            log=Path(event["log"]) if "log" in event else None,
-        )
-        self.tasks.append(task)
-        label = task.name if task.iteration is None else f"{task.name} {task.iteration + 1}"
-        self.log(f"{label:<20} {'cached' if task.cached else f'{task.seconds:.1f} s'}")
-
-
-def _error_of(event: Mapping[str, Any]) -> Cd4mlError:
-    """Return the error of a failed task as the class that it had there, so that its exit code survives."""
-    where = f"task {event['task']}, log {event['log']}"
-    if event["ours"]:
-        kind = getattr(cd4ml.errors, str(event["class"]), Cd4mlError)
-        return kind(f"{event['message']} ({where})")  # type: ignore[no-any-return]
-    return Cd4mlError(f"{event['class']}: {event['message']} ({where})")
-
-
 def _documents(file: Path) -> list[dict[str, Any]]:
     import yaml
 
     try:
         text = file.read_text(encoding="utf-8")
-        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506
+        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     except (OSError, yaml.YAMLError) as error:
         raise SourceError(
             f"expected a compiled pipeline at {file}, found: {str(error).splitlines()[0]}"
@@ -186,7 +104,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
         str(folder / "request.json"),
     ]
     with (folder / "log.txt").open("wb") as log:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command,
             stdin=subprocess.PIPE,  # never written to: it closes when this process ends, see `die_with_stdin`
             stdout=log,
@@ -195,7 +113,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _follow(process: subprocess.Popen[bytes], folder: Path, progress: _Progress) -> None:
+def _follow(process: subprocess.Popen[bytes], folder: Path, progress: Progress) -> None:
     """Take events until the process has ended; the first failed task ends it."""
     reader = EventReader(folder / "events.jsonl")
     ended = False
@@ -209,7 +127,7 @@ def _follow(process: subprocess.Popen[bytes], folder: Path, progress: _Progress)
         raise _end_without_word(folder, progress)
 
 
-def _end_without_word(folder: Path, progress: _Progress) -> Cd4mlError:
+def _end_without_word(folder: Path, progress: Progress) -> Cd4mlError:
     """Return the error of a run that ended though no task said why."""
     for event in progress.running.values():
         return Cd4mlError(
@@ -244,13 +162,13 @@ def run_local(
     arguments: Mapping[str, object],
     root: Path,
     *,
-    runner: Literal["subprocess", "docker"] = "subprocess",
+    runner: str = "subprocess",
     log: Callable[[str], None] = lambda line: None,
 ) -> LocalRun:
     """Run a compiled pipeline and return what its tasks gave.
 
-    Tasks whose inputs have not changed in content are not run again. A run that was killed leaves no half-made
-    output that another would take: running it again goes on from the tasks that were done.
+    Tasks whose inputs have not changed in content are not run again. A run that was killed leaves no
+    half-made output that another would take: running it again goes on from the tasks that were done.
 
     Parameters
     ----------
@@ -276,7 +194,7 @@ def run_local(
     """
     start = time.monotonic()
     folder = _prepare(package, arguments, root, runner)
-    progress = _Progress(log)
+    progress = Progress(log)
     process = _start(folder)
     try:
         _follow(process, folder, progress)

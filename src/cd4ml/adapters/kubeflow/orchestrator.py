@@ -1,4 +1,4 @@
-"""The process that walks a pipeline with kfp.local: `python -m cd4ml.adapters.kubeflow.orchestrator REQUEST`."""
+"""The process that walks a pipeline with kfp.local, run as `python -m cd4ml.adapters.kubeflow.orchestrator`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _runner(name: str) -> Any:
 
 
 def main(request_file: Path) -> None:
-    """Run the pipeline that the request describes; an error ends the process with a traceback in the run's log."""
+    """Run the pipeline that the request describes; an error ends the process with a traceback in its log."""
     die_with_stdin()
     # kfp.local replaces the word python3 by sys.executable wherever it stands: in paths and parameters too.
     # The command already has the interpreter in full, so the word is made to stand for itself.

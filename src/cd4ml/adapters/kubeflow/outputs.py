@@ -1,4 +1,4 @@
-"""What component bodies write into the artifacts that the dashboard draws. Knows no kfp: it uses what it is given."""
+"""What component bodies write into the artifacts that the dashboard draws; knows no kfp."""
 
 from __future__ import annotations
 

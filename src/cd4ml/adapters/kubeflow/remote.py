@@ -31,8 +31,8 @@ def _reason(body: object) -> str:
 
 @contextlib.contextmanager
 def _errors_translated(host: str) -> Iterator[None]:
-    """Turn what kfp's client raises into a `ServiceError`, or a `UsageError` when the request itself was wrong."""
-    import kfp_server_api
+    """Turn what kfp's client raises into a `ServiceError`, or a `UsageError` when the request was wrong."""
+    import kfp_server_api  # type: ignore[import-untyped]
     import urllib3
 
     try:
@@ -57,7 +57,7 @@ def _client(host: str, namespace: str) -> Any:
     )
 
 
-def submit(  # noqa: PLR0913 - one value each of what the server asks for
+def submit(
     package: Path,
     arguments: Mapping[str, object],
     *,

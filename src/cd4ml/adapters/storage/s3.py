@@ -6,8 +6,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from cd4ml.adapters.storage import atomic, s3_client
 from cd4ml.adapters.storage.base import check_key, files_beneath, folder_prefix
 from cd4ml.adapters.storage.hashing import sha256_bytes, sha256_file
-from cd4ml.adapters.storage.s3_errors import is_lost_condition, is_missing_key, translate
-from cd4ml.errors import ConflictError, IntegrityError, NotFoundError, ServiceError, UsageError
+from cd4ml.adapters.storage.s3_conditional import ConditionalWriter
+from cd4ml.adapters.storage.s3_errors import calling
+from cd4ml.errors import IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -26,16 +26,12 @@ __all__ = ["S3Storage"]
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _READ_BYTES = 1 << 20
 _SHA256 = "x-amz-meta-sha256"
-# How If-Match wants the ETag, by endpoint and bucket: learnt once a process, because it takes five requests.
-_etag_forms: dict[tuple[str, str], str] = {}
 
 
 class S3Storage:
     """Named bytes as objects of a bucket.
 
-    `compare_and_swap` is a conditional PUT (If-None-Match: * or If-Match). Before the first one, a throw-away
-    object shows whether the server honours conditions; one that ignores them is refused, because two writers
-    would overwrite each other in silence. The version token is the ETag.
+    `compare_and_swap` is a conditional PUT; see `ConditionalWriter`. The version token is the ETag.
 
     Parameters
     ----------
@@ -107,8 +103,7 @@ class S3Storage:
 
     def compare_and_swap(self, key: str, data: bytes, expected: str | None) -> str:
         """Write `key` if it still has the ETag `expected` (None: if it is not there)."""
-        name = self._name(key)
-        return self._put_if(name, data, expected, self._etag_form)
+        return self._writer.put(self._name(key), data, expected)
 
     def upload(self, folder: Path, prefix: str, last: str = "") -> int:
         """Copy all files beneath `folder` to `prefix`/...; what is there with the same SHA-256 stays."""
@@ -137,22 +132,14 @@ class S3Storage:
         return s3_client.connect(self.endpoint, retries=2)
 
     @cached_property
-    def _single_shot_client(self) -> Minio:
-        # A conditional PUT that is sent twice can lose against itself, so it is never retried.
-        return s3_client.connect(self.endpoint, retries=0)
+    def _writer(self) -> ConditionalWriter:
+        return ConditionalWriter(self.endpoint, self.bucket, self.prefix)
 
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)
 
-    @contextmanager
-    def _calling(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            ours = translate(error, self.endpoint, self.bucket)
-            if ours is None:
-                raise
-            raise ours from error
+    def _calling(self) -> AbstractContextManager[None]:
+        return calling(self.endpoint, self.bucket)
 
     def _stat(self, name: str) -> Any | None:
         try:
@@ -192,57 +179,3 @@ class S3Storage:
                     )
             response.release_conn()
         return True
-
-    def _put_if(self, name: str, data: bytes, expected: str | None, etag_form: str) -> str:
-        """Send one conditional PUT; the signature covers its condition as it covers every header."""
-        condition = {"If-None-Match": "*"} if expected is None else {"If-Match": etag_form.format(expected)}
-        headers = {"Content-Type": "application/octet-stream", _SHA256: sha256_bytes(data), **condition}
-        try:
-            with self._calling():
-                # The public put_object turns every header that it does not know into metadata.
-                result = self._single_shot_client._put_object(self.bucket, name, data, headers)
-        except (ServiceError, NotFoundError) as error:
-            if is_lost_condition(error.__cause__) or (expected and is_missing_key(error.__cause__)):
-                raise ConflictError(
-                    f"'s3://{self.bucket}/{name}' was changed by another writer; read it again and decide"
-                    " anew"
-                ) from error.__cause__
-            raise
-        return str(result.etag)
-
-    @property
-    def _etag_form(self) -> str:
-        known = _etag_forms.get((self.endpoint, self.bucket))
-        if known is None:
-            known = _etag_forms[self.endpoint, self.bucket] = self._probe_conditions()
-        return known
-
-    def _probe_conditions(self) -> str:
-        """Return how If-Match wants the ETag; raise UsageError when the server ignores conditions."""
-        name = f"{self.prefix}{atomic.TEMPORARY_PREFIX}probe-{os.urandom(8).hex()}"
-        try:
-            first = self._put_if(name, b"1", None, "{}")
-            if not self._refuses(name, None, "{}"):
-                raise self._unconditional("If-None-Match")
-            # Amazon and MinIO take both forms; Ceph RGW 16 takes the bare ETag alone.
-            form = next((form for form in ('"{}"', "{}") if not self._refuses(name, first, form)), None)
-            if form is None or not self._refuses(name, first, form):
-                raise self._unconditional("If-Match")
-            return form
-        finally:
-            with suppress(ServiceError), self._calling():
-                self._client.remove_object(self.bucket, name)
-
-    def _refuses(self, name: str, expected: str | None, form: str) -> bool:
-        try:
-            self._put_if(name, b"2", expected, form)
-        except ConflictError:
-            return True
-        return False
-
-    def _unconditional(self, header: str) -> UsageError:
-        return UsageError(
-            f"the S3 server at {self.endpoint} does not honour {header} on PUT, so two writers could"
-            " overwrite each"
-            " other in silence; use Amazon S3, MinIO or Ceph RGW, or set CD4ML_STORE to a folder"
-        )

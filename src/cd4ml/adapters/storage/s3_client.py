@@ -45,7 +45,7 @@ def connect(endpoint: str, retries: int) -> Minio:
     Raises
     ------
     ServiceError
-        If there are no credentials in the environment, in the AWS credentials file or from the machine's role.
+        If there are no credentials in the environment, the AWS credentials file or the machine's role.
     """
     from minio import Minio
 
@@ -71,7 +71,6 @@ def _credentials(endpoint: str) -> Any:
         EnvMinioProvider,
         IamAwsProvider,
     )
-
     from urllib3.exceptions import HTTPError
 
     role = IamAwsProvider(http_client=_pool(_ROLE_TIMEOUT_SECONDS, _ROLE_TIMEOUT_SECONDS, retries=0))
@@ -89,12 +88,13 @@ def _pool(connect_seconds: float, read_seconds: float, retries: int) -> Any:
     import certifi
     import urllib3
 
+    again = [500, 502, 503, 504] if retries else []
     return urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=connect_seconds, read=read_seconds),
         maxsize=10,
         cert_reqs="CERT_REQUIRED",
         ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
         retries=urllib3.Retry(
-            total=retries, connect=min(retries, 1), backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]
+            total=retries, connect=min(retries, 1), backoff_factor=0.2, status_forcelist=again
         ),
     )

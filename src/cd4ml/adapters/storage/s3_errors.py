@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from cd4ml.errors import Cd4mlError, NotFoundError, ServiceError
 
-__all__ = ["is_lost_condition", "is_missing_key", "translate"]
+__all__ = ["calling", "is_lost_condition", "is_missing_key", "is_unanswered", "status", "translate"]
 
 _WRONG_CREDENTIALS = {
     "AuthorizationHeaderMalformed",
@@ -17,14 +20,25 @@ _WRONG_CREDENTIALS = {
 _LOST = {"ConditionalRequestConflict", "PreconditionFailed"}
 
 
-def _status(error: BaseException | None) -> int:
-    """Return the HTTP status of an answer that was not S3's XML; 0 when there is none."""
-    return int(getattr(error, "_code", 0) or getattr(error, "_status_code", 0) or 0)
+def status(error: BaseException | None) -> int:
+    """Return the HTTP status of the answer; 0 when there is none."""
+    answer = getattr(error, "response", None)
+    found = getattr(answer, "status", 0) or getattr(error, "_code", 0) or getattr(error, "_status_code", 0)
+    return int(found or 0)
+
+
+def is_unanswered(error: BaseException | None) -> bool:
+    """Tell whether a request may have arrived though no answer came back."""
+    from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+
+    if isinstance(error, MaxRetryError) and error.reason is not None:
+        error = error.reason
+    return isinstance(error, HTTPError) and not isinstance(error, NewConnectionError)
 
 
 def is_lost_condition(error: BaseException | None) -> bool:
     """Tell whether a conditional PUT was refused because its condition did not hold."""
-    return getattr(error, "code", None) in _LOST or _status(error) in {409, 412}
+    return getattr(error, "code", None) in _LOST or status(error) in {409, 412}
 
 
 def is_missing_key(error: BaseException | None) -> bool:
@@ -32,20 +46,37 @@ def is_missing_key(error: BaseException | None) -> bool:
     return getattr(error, "code", None) == "NoSuchKey"
 
 
+@contextmanager
+def calling(endpoint: str, bucket: str) -> Iterator[None]:
+    """Raise what the S3 client raises within the block as an error of ours; its cause is the client's."""
+    try:
+        yield
+    except Exception as error:
+        ours = translate(error, endpoint, bucket)
+        if ours is None:
+            raise
+        raise ours from error
+
+
 def translate(error: Exception, endpoint: str, bucket: str) -> Cd4mlError | None:
     """Return our error for one of the S3 client, or None when it is none of its errors."""
     from minio.error import InvalidResponseError, S3Error, ServerError
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError, ResponseError
 
     if isinstance(error, S3Error):
         return _refused(str(error.code), endpoint, bucket)
     if isinstance(error, (InvalidResponseError, ServerError)):
         return ServiceError(
-            f"{endpoint} answered with HTTP status {_status(error)} and not as an S3 server does;"
+            f"{endpoint} answered with HTTP status {status(error)} and not as an S3 server does;"
             " check CD4ML_S3_ENDPOINT"
         )
     if isinstance(error, HTTPError):
-        reason = type(getattr(error, "reason", None) or error).__name__
+        cause = getattr(error, "reason", None) or error
+        if isinstance(cause, ResponseError):
+            return ServiceError(
+                f"the S3 endpoint {endpoint} keeps failing ({cause}); look at its log, try again"
+            )
+        reason = type(cause).__name__
         return ServiceError(
             f"the S3 endpoint {endpoint} cannot be reached ({reason}); start it, or set"
             " CD4ML_S3_ENDPOINT to another one, or CD4ML_STORE to a folder"

@@ -69,11 +69,14 @@ class Family(NamedTuple):
 
 # fmt: off
 _PLACES = (
-    ("Quito", "Pichincha", "1D13 2D13 3D8 4D9 6D13 7D8 8D8 9B6 10C15 17C12 18B16 20B6 44A5 45A11 46A14 47A14 48A14 49A11"),
+    ("Quito", "Pichincha", "1D13 2D13 3D8 4D9 6D13 7D8 8D8 9B6 10C15 17C12 18B16 20B6"),
+    ("Quito", "Pichincha", "44A5 45A11 46A14 47A14 48A14 49A11"),
     ("Santo Domingo", "Santo Domingo de los Tsachilas", "5D4 16C3 21B6"), ("Cayambe", "Pichincha", "11B6"),
-    ("Latacunga", "Cotopaxi", "12C15 13C15"), ("Riobamba", "Chimborazo", "14C7"), ("Ibarra", "Imbabura", "15C15"),
+    ("Latacunga", "Cotopaxi", "12C15 13C15"), ("Riobamba", "Chimborazo", "14C7"),
+    ("Ibarra", "Imbabura", "15C15"),
     ("Guaranda", "Bolivar", "19C15"), ("Puyo", "Pastaza", "22C7"), ("Ambato", "Tungurahua", "23D9 50A14"),
-    ("Guayaquil", "Guayas", "24D1 26D10 28E10 29E10 30C3 32C3 34B6 51A17"), ("Salinas", "Santa Elena", "25D1"),
+    ("Guayaquil", "Guayas", "24D1 26D10 28E10 29E10 30C3 32C3 34B6 51A17"),
+    ("Salinas", "Santa Elena", "25D1"),
     ("Daule", "Guayas", "27D1"), ("Babahoyo", "Los Rios", "31B10"), ("Quevedo", "Los Rios", "33C3"),
     ("Playas", "Guayas", "35C3"), ("Libertad", "Guayas", "36E10"), ("Cuenca", "Azuay", "37D2 39B6 42D2"),
     ("Loja", "Loja", "38D4"), ("Machala", "El Oro", "40C3 41D4"), ("Esmeraldas", "Esmeraldas", "43E10"),

@@ -21,7 +21,7 @@ class Breach(NamedTuple):
     kind: str
     day: int
     place: int
-    count: int
+    size: int
 
 
 def breaches(shop: Shop) -> tuple[Breach, ...]:
@@ -59,14 +59,14 @@ def spoil(shop: Shop, sold: DaySales) -> DaySales:
     for breach in breaches(shop):
         if shop.spec.date_of(breach.day) != sold.date or breach.kind == "future_date":
             continue
-        rows = slice(breach.place, breach.place + breach.count)
+        rows = slice(breach.place, breach.place + breach.size)
         store, item, sales = sold.store_nbr.copy(), sold.item_nbr.copy(), sold.unit_sales.copy()
         if breach.kind == "unknown_store":
             store[rows] = UNKNOWN_STORE
         elif breach.kind == "blank_unit_sales":
             sales[rows] = np.nan
         else:
-            copies = np.arange(breach.place + 1, breach.place + 2 * breach.count, 2)
+            copies = np.arange(breach.place + 1, breach.place + 2 * breach.size, 2)
             store[copies], item[copies] = store[copies - 1], item[copies - 1]
         sold = dataclasses.replace(sold, store_nbr=store, item_nbr=item, unit_sales=sales)
     return sold
@@ -79,5 +79,5 @@ def row_dates(shop: Shop, sold: DaySales) -> np.ndarray[tuple[int], np.dtype[np.
     for breach in breaches(shop):
         if breach.kind == "future_date" and shop.spec.date_of(breach.day) == sold.date:
             future = shop.spec.date_of(shop.spec.days - 1) + timedelta(days=FUTURE_DAYS)
-            dates[breach.place : breach.place + breach.count] = (future - epoch).days
+            dates[breach.place : breach.place + breach.size] = (future - epoch).days
     return dates

@@ -151,7 +151,8 @@ class Demand:
 
     def promoted(self, day: int) -> BoolArray:
         """Return which pairs are promoted on a day (P,)."""
-        return self.campaigns[self.shop.item, day // PROMOTION_DAYS] & self.shop.partakes
+        promoted: BoolArray = self.campaigns[self.shop.item, day // PROMOTION_DAYS] & self.shop.partakes
+        return promoted
 
     def means(self, day: int, shocks: FloatArray | None = None) -> FloatArray:
         """Return the mean rate of each candidate pair on a day (P,), in units; 0 where the stores are closed.

@@ -93,7 +93,8 @@ class BestForecast:
 def _check_metric(metric: str) -> None:
     if metric not in METRICS:
         raise NotFoundError(
-            f"no metric of the shop is called '{metric}'{nearest(metric, METRICS)}; there are {', '.join(METRICS)}"
+            f"no metric of the shop is called '{metric}'{nearest(metric, METRICS)}; "
+            f"there are {', '.join(METRICS)}"
         )
 
 

@@ -167,7 +167,8 @@ def _transactions(demand: Demand, day: int) -> IntArray:
     rates = np.exp(day_effects(demand.spec, demand.shop, day)) * shocks_of_day(demand, day)
     level = TRANSACTIONS * np.exp(demand.shop.store_level) * (rates @ items) / items.sum()
     rng = generator(demand.spec.seed, "transactions", demand.spec.date_of(day).toordinal())
-    return rng.poisson(level)
+    receipts: IntArray = rng.poisson(level)
+    return receipts
 
 
 def sales_of_day(demand: Demand, day: int) -> DaySales:

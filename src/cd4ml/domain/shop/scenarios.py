@@ -89,9 +89,8 @@ def planted(spec: ShopSpec, shop: Assortment) -> dict[str, dict[str, Any]]:
         },
         "contract-breach": {
             **BREACHES,
-            "store_nbr": UNKNOWN_STORE,
-            "future_dates_after": LAST_DATE.isoformat(),
-            "future_date": (LAST_DATE + timedelta(days=FUTURE_DAYS)).isoformat(),
+            "unknown_store_is": UNKNOWN_STORE,
+            "future_date_is": (LAST_DATE + timedelta(days=FUTURE_DAYS)).isoformat(),
         },
         "drift": {**late, "family": FAMILIES[drift_family(shop)].name, "rate_factor": DRIFT_FACTOR},
         "stockouts": {

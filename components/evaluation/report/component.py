@@ -1,0 +1,42 @@
+from kfp.dsl import HTML, Artifact, Dataset, Input, Model, Output
+
+from components._base import component
+
+__all__ = ["report"]
+
+
+@component
+def report(
+    *,
+    problem: Input[Artifact],
+    snapshot: Input[Dataset],
+    dataset: Input[Dataset],
+    model: Input[Model],
+    evaluation: Input[Artifact],
+    checks: Input[Artifact],
+    bundle: Input[Model],
+    verdict: Input[Artifact],
+    report: Output[HTML],
+) -> None:
+    """Write the page that shows the whole run.
+
+    Args:
+        problem: The problem as JSON.
+        snapshot: Folder of the snapshot.
+        dataset: Folder of the dataset.
+        model: Folder of the fitted model.
+        evaluation: Folder of the evaluation.
+        checks: Folder with the checks of the bundle.
+        bundle: Folder of the bundle.
+        verdict: The verdict as JSON.
+
+    Returns:
+        report: One self-contained page.
+    """
+    from pathlib import Path
+
+    from cd4ml.steps.report import write_report as step
+
+    inputs = {"problem": problem, "snapshot": snapshot, "dataset": dataset, "model": model}
+    results = {"evaluation": evaluation, "checks": checks, "bundle": bundle, "verdict": verdict}
+    step(**{name: Path(one.path) for name, one in {**inputs, **results, "out": report}.items()})

@@ -1,0 +1,106 @@
+"""Score the model, the candidates and the baselines on the holdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cd4ml.steps.documents import problem_of
+
+if TYPE_CHECKING:
+    from cd4ml.models.evaluation import Holdout
+    from cd4ml.problem import Problem
+    from cd4ml.tables.dataset import Dataset
+
+__all__ = ["score_model"]
+
+BIAS_MARGIN = 1.25
+
+
+def score_model(problem: Path, snapshot: Path, dataset: Path, model: Path, out: Path) -> dict[str, Any]:
+    """Write metrics.json, bias.json, evaluation.json, improvements.json and the predictions to `out`.
+
+    Returns
+    -------
+    dict
+        `metrics`: estimates by name; `confusion` and `roc` for classification, else None.
+    """
+    import numpy as np
+
+    from cd4ml.adapters.storage import atomic
+    from cd4ml.errors import IntegrityError
+    from cd4ml.models import evaluation
+    from cd4ml.steps.search import QUANTILE, load_model
+    from cd4ml.tables.dataset import Dataset
+
+    found, data = problem_of(problem), Dataset.load(dataset)
+    fitted, quantile = load_model(model), load_model(model, QUANTILE)
+    if fitted is None:
+        raise IntegrityError(f"expected estimator.skops in {model}; it is missing. Run the choice again")
+    holdout, features = _holdout(data), np.ascontiguousarray(data.X[data.role == 1])
+    predicted = fitted.predict(features)
+    candidates = {path.stem: np.load(path) for path in sorted((model / "candidates").glob("*.npy"))}
+    metrics = evaluation.metric_table(found, holdout, predicted, candidates)
+    page = evaluation.evaluate(found, holdout, predicted, quantile.predict(features) if quantile else None)
+    page["clipped_negative"] = (
+        int((fitted.unclipped(features) < 0).sum()) if found.task == "regression" else 0
+    )
+    page["importances"] = _importances(found, data, model)
+    improvements = evaluation.compare(found, holdout, predicted)
+    with atomic.directory(out) as folder:
+        atomic.write_json(folder / "metrics.json", metrics)
+        atomic.write_json(folder / "bias.json", {"rows": _bias(found, holdout, predicted)})
+        atomic.write_json(folder / "evaluation.json", page)
+        atomic.write_json(folder / "improvements.json", {k: v.to_dict() for k, v in improvements.items()})
+        np.save(folder / "predictions.npy", predicted)
+    estimates = {name: value["estimate"] for name, value in metrics["holdout"].items()}
+    return {"metrics": estimates, "confusion": page.get("confusion"), "roc": page.get("roc")}
+
+
+def _holdout(data: Dataset) -> Holdout:
+    import numpy as np
+
+    from cd4ml.features.columns import CategoryArray
+    from cd4ml.models.evaluation import Holdout
+
+    chosen = data.role == 1
+    return Holdout(
+        y=np.asarray(data.y[chosen]),
+        weight=np.asarray(data.weight[chosen]),
+        cluster=np.asarray(data.cluster[chosen]),
+        times=None if data.times is None else np.asarray(data.times[chosen]),
+        baselines={name: np.asarray(values[chosen]) for name, values in data.baselines.items()},
+        slices={k: CategoryArray(v.codes[chosen], v.categories) for k, v in data.slices.items()},
+    )
+
+
+def _bias(problem: Problem, holdout: Holdout, predicted: Any) -> list[dict[str, Any]]:
+    from cd4ml.domain.bias import slice_ratios
+
+    columns = problem.sensitive or problem.slices
+    groups = [
+        (column, category, holdout.slices[column].codes == code)
+        for column in columns
+        for code, category in enumerate(holdout.slices[column].categories)
+    ]
+    rows = slice_ratios(
+        problem.metrics.primary,
+        holdout.y,
+        predicted,
+        groups,
+        weight=holdout.weight,
+        cluster=holdout.cluster,
+        margin=BIAS_MARGIN,
+        resamples=problem.metrics.resamples,
+        level=problem.metrics.level,
+        seed=problem.search.seed,
+    )
+    return [row.to_dict() for row in rows if row.n]
+
+
+def _importances(problem: Problem, data: Dataset, model: Path) -> list[dict[str, Any]]:
+    from cd4ml.models.importance import permutation_importance
+    from cd4ml.steps.search import load_model
+
+    fitted = load_model(model)
+    return [] if fitted is None else permutation_importance(problem, data, fitted)
