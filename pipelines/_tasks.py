@@ -4,38 +4,64 @@ from typing import Any
 
 from kfp import kubernetes
 
-__all__ = ["STORE_CONFIG", "STORE_SECRET", "on_cluster"]
+__all__ = [
+    "SIGNING_SECRET",
+    "SIZES",
+    "STORE_CONFIG",
+    "STORE_SECRET",
+    "on_cluster",
+    "with_signing_key",
+    "with_store",
+]
 
 STORE_SECRET = "cd4ml-store"  # noqa: S105 - the Secret's name, not a secret
-"""Kubernetes Secret with the keys of the object store. Optional: a store may need none."""
+"""Kubernetes Secret with the keys of the object store. Optional: a role of the machine may do."""
 
 STORE_CONFIG = "cd4ml-store"
 """Kubernetes ConfigMap with the address of the object store. Optional."""
 
-_SECRET_KEYS = {
+SIGNING_SECRET = "cd4ml-signing"  # noqa: S105 - the Secret's name, not a secret
+"""Kubernetes Secret with the key that bundles are signed with. Optional: bundles are unsigned without."""
+
+_STORE_KEYS = {
     "access-key-id": "AWS_ACCESS_KEY_ID",
     "secret-access-key": "AWS_SECRET_ACCESS_KEY",
     "session-token": "AWS_SESSION_TOKEN",
-    "signing-key": "CD4ML_SIGNING_KEY",
 }
-_CONFIG_KEYS = {"endpoint": "CD4ML_S3_ENDPOINT", "region": "AWS_REGION"}
+_CONFIG_KEYS = {"endpoint": "CD4ML_S3_ENDPOINT", "region": "AWS_REGION", "verify-key": "CD4ML_VERIFY_KEY"}
+_SIGNING_KEYS = {"signing-key": "CD4ML_SIGNING_KEY"}
 _USER = 1000
 
+SIZES = {"small": (1, 2), "medium": (2, 8), "large": (4, 8)}
+"""Cores and gibibytes of memory."""
 
-def on_cluster(task: Any, name: str, *, cores: float = 1, gibibytes: int = 2, cached: bool = True) -> Any:
+
+def on_cluster(task: Any, name: str, *, size: str = "small", cached: bool = True) -> Any:
     """Name a task for the dashboard and say what its pod gets; return the task.
 
     Parameters
     ----------
-    cores, gibibytes : number
-        Limits of processor and memory; half of them are requested.
+    size : {"small", "medium", "large"}
+        Limits of processor and memory, see `SIZES`; half of them are requested.
     cached : bool
         Whether the result of the same inputs may be taken again.
     """
+    cores, gibibytes = SIZES[size]
     task.set_display_name(name).set_caching_options(cached)
     task.set_cpu_request(str(cores / 2)).set_cpu_limit(str(cores))
     task.set_memory_request(f"{gibibytes * 512}Mi").set_memory_limit(f"{gibibytes}Gi")
-    kubernetes.use_secret_as_env(task, STORE_SECRET, _SECRET_KEYS, optional=True)
-    kubernetes.use_config_map_as_env(task, STORE_CONFIG, _CONFIG_KEYS, optional=True)
     kubernetes.set_security_context(task, run_as_user=_USER, run_as_group=_USER, run_as_non_root=True)
+    return task
+
+
+def with_store(task: Any) -> Any:
+    """Let a task reach the object store: only those that need it have its keys. Return the task."""
+    kubernetes.use_secret_as_env(task, STORE_SECRET, _STORE_KEYS, optional=True)
+    kubernetes.use_config_map_as_env(task, STORE_CONFIG, _CONFIG_KEYS, optional=True)
+    return task
+
+
+def with_signing_key(task: Any) -> Any:
+    """Let a task sign. Return the task."""
+    kubernetes.use_secret_as_env(task, SIGNING_SECRET, _SIGNING_KEYS, optional=True)
     return task

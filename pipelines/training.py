@@ -1,5 +1,7 @@
 """From sources to a judged, registered model."""
 
+from typing import Any, Dict
+
 from kfp import dsl
 
 from components.data.features.component import features
@@ -13,7 +15,7 @@ from components.evaluation.score.component import score
 from components.training.choose.component import choose
 from components.training.plan.component import plan
 from components.training.search.component import search
-from pipelines._tasks import on_cluster
+from pipelines._tasks import on_cluster, with_signing_key, with_store
 
 __all__ = ["training"]
 
@@ -37,62 +39,36 @@ def training(
         git_commit: Commit of the code that asks for the run, or empty.
         git_branch: Its branch, or empty.
     """
-    prints = on_cluster(fingerprint(problem=problem, data=data), "Fingerprint", cached=False)
+    prints = with_store(on_cluster(fingerprint(problem=problem, data=data), "Fingerprint", cached=False))
     # Hashes travel as a parameter: on a cluster they are what tells the cache that content has changed.
     keyed = {"problem": prints.outputs["normalised"], "fingerprint": prints.outputs["Output"]}
-    taken = on_cluster(snapshot(**keyed, data=data, store=store), "Snapshot", cores=2, gibibytes=8)
-    made = {"problem": keyed["problem"], "snapshot": taken.outputs["snapshot"]}
-    built = on_cluster(features(**keyed, snapshot=made["snapshot"]), "Features", cores=2, gibibytes=8)
-    made["dataset"] = built.outputs["dataset"]
-    planned = on_cluster(plan(**keyed, dataset=made["dataset"]), "Plan the search")
-    with dsl.ParallelFor(planned.output, name="Search") as item:
-        found = on_cluster(
-            search(problem=made["problem"], dataset=made["dataset"], item=item),
-            "Search a family",
-            cores=4,
-            gibibytes=8,
-        )
-    chosen = on_cluster(
-        choose(**keyed, dataset=made["dataset"], results=dsl.Collected(found.outputs["result"])),
-        "Choose and fit",
-        cores=4,
-        gibibytes=8,
-    )
-    scored = on_cluster(
-        score(**made, model=chosen.outputs["model"], fingerprint=keyed["fingerprint"]),
-        "Score",
-        cores=2,
-        gibibytes=8,
-    )
-    made["evaluation"] = scored.outputs["evaluation"]
+    taken = with_store(on_cluster(snapshot(**keyed, data=data, store=store), "Snapshot", size="medium"))
+    inputs = {**keyed, "snapshot": taken.outputs["snapshot"]}
+    inputs["dataset"] = on_cluster(features(**inputs), "Features", size="medium").outputs["dataset"]
+    inputs["model"] = _searched(keyed, inputs["dataset"])
+    inputs["evaluation"] = on_cluster(score(**inputs), "Score", size="medium").outputs["evaluation"]
     packed = on_cluster(
-        package(
-            **made,
-            model=chosen.outputs["model"],
-            fingerprint=keyed["fingerprint"],
-            git_commit=git_commit,
-            git_branch=git_branch,
-        ),
-        "Package",
-        cores=2,
-        gibibytes=4,
+        package(**inputs, git_commit=git_commit, git_branch=git_branch), "Package", size="medium"
     )
-    results = {"checks": packed.outputs["checks"], "bundle": packed.outputs["bundle"]}
+    bundle, checks = with_signing_key(packed).outputs["bundle"], packed.outputs["checks"]
     # Verdict and report are never taken from a cache: they speak of this run's bundle.
-    judged = on_cluster(judge(**made, **results, previous=previous), "Judge", cached=False)
+    made = {name: one for name, one in inputs.items() if name != "fingerprint"} | {"checks": checks}
+    model = made.pop("model")
+    judged = on_cluster(judge(**made, bundle=bundle, previous=previous), "Judge", cached=False)
     verdict = judged.outputs["verdict"]
     with dsl.If(judged.outputs["Output"] != "reject", name="Not rejected"):
-        on_cluster(
-            register(
-                problem=made["problem"],
-                bundle=results["bundle"],
-                verdict=verdict,
-                evaluation=made["evaluation"],
-                store=store,
-            ),
-            "Register",
-            cached=False,
+        kept = {"problem": made["problem"], "evaluation": made["evaluation"], "verdict": verdict}
+        with_store(on_cluster(register(**kept, bundle=bundle, store=store), "Register", cached=False))
+    on_cluster(report(**made, model=model, bundle=bundle, verdict=verdict), "Report", cached=False)
+
+
+def _searched(keyed: Dict[str, Any], dataset: Any) -> Any:
+    """Search all families, each in a task of its own; return the chosen model."""
+    planned = on_cluster(plan(**keyed, dataset=dataset), "Plan the search")
+    with dsl.ParallelFor(planned.output, name="Search") as item:
+        found = on_cluster(
+            search(problem=keyed["problem"], dataset=dataset, item=item), "Search a family", size="large"
         )
-    on_cluster(
-        report(**made, **results, model=chosen.outputs["model"], verdict=verdict), "Report", cached=False
-    )
+    results = dsl.Collected(found.outputs["result"])
+    chosen = choose(**keyed, dataset=dataset, results=results)
+    return on_cluster(chosen, "Choose and fit", size="large").outputs["model"]

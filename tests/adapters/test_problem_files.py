@@ -76,7 +76,12 @@ def test_words_of_yaml_1_1_stay_text():
     ("text", "change", "line", "told"),
     [
         (MINIMAL, ("features:", "featurs:"), 12, "unknown key 'featurs'; did you mean 'features'?"),
-        (MINIMAL, ("family: gradient_boosting", "family: gradient_bosting"), 17, "did you mean 'gradient_boosting'?"),
+        (
+            MINIMAL,
+            ("family: gradient_boosting", "family: gradient_bosting"),
+            17,
+            "did you mean 'gradient_boosting'?",
+        ),
         (MINIMAL, ("kind: category, columns", "kind: categories, columns"), 14, "did you mean 'category'?"),
         (MINIMAL, ("facts: loans", "facts: loan"), 10, "unknown table 'loan'; did you mean 'loans'?"),
         (MINIMAL, ("columns: job}", "columns: jobb}"), 14, "did you mean 'job'?"),

@@ -13,16 +13,48 @@ Json = dict[str, Any]
 def profile_inputs() -> tuple[Json, Json, Json]:
     bell = [round(800 * math.exp(-((i - 9) ** 2) / 20)) for i in range(20)]
     columns = {
-        "cnt": {"type": "integer", "nulls": 3, "distinct": 869, "min": 0, "max": 977, "mean": 189.5, "outliers": 41,
-                "histogram": {"edges": [50.0 * i for i in range(21)], "counts": bell[::-1]}},
-        "temp": {"type": "number", "nulls": 0, "distinct": 50, "min": 0.02, "max": 1.0, "mean": 0.497,
-                 "histogram": {"edges": [0.05 * i for i in range(21)], "counts": bell},
-                 "description": "Temperature, divided by 41 °C"},
-        "weathersit": {"type": "category", "nulls": 0, "distinct": 4,
-                       "top": [{"value": "clear", "rows": 11413}, {"value": "mist", "rows": 4544},
-                               {"value": "light rain or snow", "rows": 1419}, {"value": "heavy rain", "rows": 3}]},
-        "dteday": {"type": "date", "nulls": 0, "min": "2011-01-01", "max": "2012-12-31"},
-    }  # fmt: skip
+        "cnt": {
+            "type": "integer",
+            "nulls": 3,
+            "distinct": 869,
+            "min": 0,
+            "max": 977,
+            "mean": 189.5,
+            "outliers": {"rows": 41, "share": 0.002, "low": -200.0, "high": 900.0},
+            "histogram": {"edges": [50.0 * i for i in range(21)], "counts": bell[::-1]},
+        },
+        "temp": {
+            "type": "number",
+            "nulls": 0,
+            "distinct": 50,
+            "min": 0.02,
+            "max": 1.0,
+            "mean": 0.497,
+            "histogram": {"edges": [0.05 * i for i in range(21)], "counts": bell},
+            "description": "Temperature, divided by 41 °C",
+        },
+        "weathersit": {
+            "type": "category",
+            "nulls": 0,
+            "distinct": 4,
+            "top": [
+                ["clear", 11413],
+                ["mist", 4544],
+                ["light rain or snow", 1419],
+                ["heavy rain", 3],
+            ],
+        },
+        "dteday": {
+            "type": "date",
+            "nulls": 0,
+            "min": "2011-01-01",
+            "max": "2012-12-31",
+            "histogram": {
+                "edges": ["2011-01-01T00:00:00", "2012-01-01T00:00:00", "2012-12-31T00:00:00"],
+                "counts": [8645, 8734],
+            },
+        },
+    }
     names = ["cnt", "temp", "hum", "windspeed"]
     values = [
         [1.0, 0.4, -0.32, 0.09],
@@ -33,8 +65,19 @@ def profile_inputs() -> tuple[Json, Json, Json]:
     table = {
         "rows": 17379,
         "columns": columns,
-        "correlations": {"columns": names, "values": values},
-        "gaps": [{"from": "2012-10-29T01:00:00", "to": "2012-10-30T00:00:00", "steps": 23}],
+        "correlations": {"columns": names, "matrix": values},
+        "sampled": True,
+        "rows_profiled": 8690,
+        "time": {
+            "column": "time",
+            "step_seconds": 3600,
+            "first": "2011-01-01T00:00:00",
+            "last": "2012-12-31T23:00:00",
+            "expected_steps": 17544,
+            "missing_steps": 165,
+            "longest_gap_steps": 36,
+            "gaps": [{"after": "2012-10-29T01:00:00", "steps": 36}],
+        },
     }
     return {"tables": {"rides": table}}, samples.validation(), {"id": "a3" * 32, "problem": "bike-demand"}
 

@@ -140,9 +140,13 @@ def regression_evaluation() -> Json:
         "clipped_negative": 3,
         "stock": {
             "quantile": 0.75,
-            "pinball": {"model": interval(21.2, 0.8)},
-            "coverage": interval(0.742, 0.014),
-            "cost_per_row": {"model": interval(33.1, 1.1), "seasonal_naive": interval(51.7, 2.4)},
+            "pinball": interval(21.2, 0.8),
+            "coverage": {"aimed": 0.75, "found": 0.742},
+            "cost_per_row": {
+                "quantile": 29.4,
+                "model": interval(33.1, 1.1),
+                "seasonal_naive": interval(51.7, 2.4),
+            },
         },
     }
 
@@ -168,6 +172,7 @@ def regression() -> Json:
             "group_mean": {"wape": interval(0.402, 0.018), "rmsle": interval(0.72, 0.03)},
         },
         "candidates": {
+            "group_mean": {"wape": interval(0.402, 0.018)},
             "boosting": {"wape": interval(0.2154, 0.011), "rmsle": interval(0.41, 0.02)},
             "forest": {"wape": interval(0.229, 0.012), "rmsle": interval(0.44, 0.02)},
             "ridge-log": {"wape": interval(0.361, 0.015), "rmsle": interval(0.66, 0.02)},
@@ -225,7 +230,10 @@ def regression() -> Json:
             "split": timed_split(),
         },
         "validation": validation(),
-        "manifest": {"id": "a3" * 32, "time_range": ["2011-01-01", "2012-12-31"]},
+        "manifest": {
+            "id": "a3" * 32,
+            "time": {"first": "2011-01-01T00:00:00", "last": "2012-12-31T23:00:00"},
+        },
         "bias": {"rows": []},
         "lineage": {
             "snapshot": "a3" * 32,

@@ -100,9 +100,13 @@ def _check_metrics(problem: Problem) -> None:
             hint = nearest(name, usable) or f"; expected one of {', '.join(usable)}"
             raise ProblemError(f"'{name}' is no metric of {problem.task}{hint}", path)
     measured = {problem.metrics.primary, *problem.metrics.also}
+    seen: set[str] = set()
     for index, rule in enumerate(problem.gates.thresholds):
+        path = ("gates", "thresholds", index, "metric")
+        if rule.metric in seen:
+            raise ProblemError(f"'{rule.metric}' has two limits; keep the stricter", path)
+        seen.add(rule.metric)
         if rule.metric not in measured:
-            path = ("gates", "thresholds", index, "metric")
             raise ProblemError(
                 f"'{rule.metric}' has a limit but is not measured; add it to `metrics.also`", path
             )

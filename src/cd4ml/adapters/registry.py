@@ -16,7 +16,7 @@ from cd4ml.adapters.storage import Storage, atomic
 from cd4ml.adapters.storage.documents import decode, encode, read_document, read_documents
 from cd4ml.errors import ConflictError, IntegrityError, NotFoundError, UsageError, nearest
 
-__all__ = ["AliasChange", "ModelVersion", "Registry"]
+__all__ = ["AliasChange", "ModelVersion", "Registry", "read_record"]
 
 LATEST = "latest"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -69,6 +69,7 @@ class Registry:
         record = dict(record or {})
         if unknown := sorted(record.keys() - set(_RECORDED)):
             raise UsageError(f"a version records {', '.join(_RECORDED)}; got '{unknown[0]}'. Leave it out")
+        record.setdefault("git", _git(record.get("lineage") or {}))
         bundle = self._upload(bundle_dir)
         known = self.versions(name)
         for version in known:
@@ -88,14 +89,9 @@ class Registry:
             else:
                 return new
 
-    def push(self, bundle_dir: Path, name: str) -> ModelVersion:
-        """Register a bundle with what its lineage.json and metrics.json say, where it has them."""
-        documents = {}
-        for part in ("lineage", "metrics"):
-            path = bundle_dir / f"{part}.json"
-            documents[part] = decode(path.read_bytes(), str(path)) if path.is_file() else {}
-        git = documents["lineage"].get("git")
-        return self.register(name, bundle_dir, {**documents, "git": git if isinstance(git, dict) else {}})
+    def push(self, bundle_dir: Path, name: str, verdict: str = "") -> ModelVersion:
+        """Register a bundle with what its lineage.json and metrics.json say, and the judge's decision."""
+        return self.register(name, bundle_dir, {**read_record(bundle_dir), "verdict": verdict})
 
     def models(self) -> list[str]:
         """Return the names of all models, sorted."""
@@ -257,6 +253,25 @@ class Registry:
                 f"'{self.storage.url(_alias_key(name))}' lacks 'aliases' or 'history'; restore it"
             )
         return document, found[1]
+
+
+def read_record(bundle_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return "git", "lineage" and the holdout's "metrics" of a bundle; {} where it has no such file."""
+    lineage, metrics = (_document(bundle_dir / f"{part}.json") for part in ("lineage", "metrics"))
+    return {"git": _git(lineage), "lineage": lineage, "metrics": metrics.get("holdout", metrics)}
+
+
+def _document(path: Path) -> dict[str, Any]:
+    return decode(path.read_bytes(), str(path)) if path.is_file() else {}
+
+
+def _git(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the commit that a lineage names, as a mapping or in words of its own."""
+    git = lineage.get("git")
+    if isinstance(git, dict):
+        return git
+    known = {name: lineage.get(f"git_{name}") for name in ("commit", "branch")}
+    return {name: value for name, value in known.items() if value}
 
 
 def _version_key(name: str, number: int) -> str:

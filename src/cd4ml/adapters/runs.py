@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
 
+from cd4ml.adapters.differences import Difference, differences
 from cd4ml.adapters.storage import Storage
 from cd4ml.adapters.storage.documents import encode, read_document, read_documents
 from cd4ml.errors import NotFoundError, UsageError, nearest
 
-__all__ = ["Difference", "Run", "RunStore", "TrendPoint", "new_run_id"]
+__all__ = ["Run", "RunStore", "TrendPoint", "new_run_id"]
 
 LATEST = "latest"
 Records = list[dict[str, Any]]
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_TIMES = {"id", "started", "ended", "seconds"}
+_ALWAYS_DIFFER = {"id", "started", "ended", "seconds", "report"}
 
 
 class Run(TypedDict, total=False):
@@ -45,14 +46,6 @@ class Run(TypedDict, total=False):
     changed: Any
     report: str
     seed: int
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A value that differs between runs: its dotted name, and one value a run (None where it is missing)."""
-
-    name: str
-    values: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -134,7 +127,7 @@ class RunStore:
         return read_document(self.storage, _key(alike[0]))
 
     def compare(self, refs: Sequence[str]) -> Sequence[Difference]:
-        """Return what differs between runs, sorted by name; ids and times, which always differ, are left out.
+        """Return what differs between runs, sorted by name; not what always differs (id, times, report).
 
         Parameters
         ----------
@@ -143,10 +136,7 @@ class RunStore:
         """
         if len(refs) < 2:
             raise UsageError(f"comparing takes two runs or more; got {len(refs)}")
-        runs = [_flat(self.get(ref)) for ref in refs]
-        names = sorted({name for run in runs for name in run} - _TIMES)
-        rows = [Difference(name, tuple(run.get(name) for run in runs)) for name in names]
-        return [row for row in rows if any(value != row.values[0] for value in row.values)]
+        return differences([self.get(ref) for ref in refs], leave_out=_ALWAYS_DIFFER)
 
     def trend(self, metric: str, problem: str) -> Sequence[TrendPoint]:
         """Return a holdout metric of every run of `problem` that has it, the oldest first.
@@ -208,13 +198,3 @@ def _point(run: Mapping[str, Any], metric: str) -> TrendPoint | None:
         value.get("low"),
         value.get("high"),
     )
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dotted names."""
-    if not isinstance(value, Mapping) or (name and not value):
-        return {name: value}
-    start = f"{name}." if name else ""
-    return {
-        full: leaf for key, inner in value.items() for full, leaf in _flat(inner, f"{start}{key}").items()
-    }

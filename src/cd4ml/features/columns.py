@@ -106,15 +106,13 @@ def _number_text(value: Any) -> str:
 
 
 def as_category(column: ColumnLike) -> CategoryArray:
-    """Return any column as categories: 3.0 is the text "3", midnight "2017-08-15", null stays null."""
+    """Return any column as categories: 3.0 and 3 are "3", true is "1", midnight "2017-08-15"; null stays null."""
     if isinstance(column, CategoryArray):
         return column
     values, codes = np.unique(column, return_inverse=True)
     null = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values.astype(np.float64))
     if values.dtype.kind == "M":
         found = [str(value).removesuffix("T00:00:00") for value in values[~null]]
-    elif values.dtype.kind == "b":
-        found = ["true" if value else "false" for value in values]
     else:
         found = [_number_text(value) for value in values[~null]]
     table = np.where(null, -1, np.cumsum(~null) - 1).astype(np.int32)  # nulls sort last

@@ -44,6 +44,14 @@ class Vocabulary:
                 cache[name] = table
         return table[category.codes]
 
+    def unknown(self, column: ColumnLike) -> list[str]:
+        """Return the column's texts that are not in the vocabulary, sorted."""
+        category = as_category(column)
+        used = np.unique(category.codes[category.codes >= 0])
+        return sorted(
+            category.categories[code] for code in used if category.categories[code] not in self._position
+        )
+
     def encode(self, column: ColumnLike, encoding: str, cache: Cache) -> NDArray[np.float64]:
         """Return float64 [n, width]: see `docs/features.md` for what null and unknown become."""
         codes = self.codes(column, cache)

@@ -14,7 +14,16 @@ from cd4ml.features.columns import CategoryArray, ColumnLike, empty_columns, kin
 from cd4ml.features.expressions import Expression
 from cd4ml.problem import Problem, Table
 
-__all__ = ["Availability", "Derive", "JoinTable", "Layout", "Operation", "lay_out", "later"]
+__all__ = [
+    "Availability",
+    "Derive",
+    "JoinTable",
+    "Layout",
+    "Operation",
+    "honest_delay_steps",
+    "later",
+    "lay_out",
+]
 
 Availability: TypeAlias = Literal["ahead"] | timedelta
 """`ahead`: known before the horizon begins. A duration: recorded so long after the fact."""
@@ -203,6 +212,13 @@ def _joined_sample(column: ColumnLike) -> ColumnLike:
     if isinstance(column, CategoryArray) or column.dtype.kind == "M":
         return column
     return column.astype("float64")
+
+
+def honest_delay_steps(problem: Problem, known: Availability) -> int:
+    """Return the smallest delay, in steps, of a history whose column is `known` then; rounded up."""
+    delay = problem.horizon + (timedelta(0) if known == "ahead" else known)
+    assert problem.time is not None
+    return -(-delay // problem.time.step)
 
 
 def lay_out(problem: Problem) -> Layout:

@@ -14,7 +14,8 @@ from datetime import timedelta
 from cd4ml.errors import ProblemError, nearest
 from cd4ml.features.columns import kind_of
 from cd4ml.features.expressions import Expression
-from cd4ml.features.layout import Availability, Layout, lay_out
+from cd4ml.features.layout import Availability, Layout, honest_delay_steps, lay_out
+from cd4ml.features.plan import compile_plan
 from cd4ml.problem import (
     Age,
     Calendar,
@@ -28,7 +29,7 @@ from cd4ml.problem import (
     duration_text,
 )
 
-__all__ = ["availability", "check_problem", "honest_delay_steps"]
+__all__ = ["availability", "check_problem"]
 
 Path = tuple[str | int, ...]
 
@@ -36,13 +37,6 @@ Path = tuple[str | int, ...]
 def availability(problem: Problem) -> dict[str, Availability]:
     """Return for each column (raw, derived, joined) `ahead`, or how long after the fact it is recorded."""
     return dict(lay_out(problem).availability)
-
-
-def honest_delay_steps(problem: Problem, known: Availability) -> int:
-    """Return the smallest delay, in steps, of a history whose column is `known` then; rounded up."""
-    delay = problem.horizon + (timedelta(0) if known == "ahead" else known)
-    assert problem.time is not None
-    return -(-delay // problem.time.step)
 
 
 def _honest_text(problem: Problem, known: Availability) -> str:
@@ -223,6 +217,4 @@ def check_problem(problem: Problem) -> None:
     _check_split(check)
     for index, feature in enumerate(problem.features):
         _check_feature(check, feature, ("features", index))
-    from cd4ml.features.plan import compile_plan  # the plan asks for honest delays itself
-
     compile_plan(problem)

@@ -136,14 +136,13 @@ def _block(cells: Cells, rows: Any, groups: int, steps: int, first: int, aggrega
     return np.where(count > 0, total, np.nan)
 
 
-def fill_panel(
-    values: NDArray[np.float32], cells: Cells, panel: Panel, aggregate: str, budget_bytes: int
-) -> None:
-    """Write a panel into `values`, as many groups at a time as the budget allows; the result is the same.
+def fill_panel(panel: Panel, cells: Cells, aggregate: str, budget_bytes: int) -> None:
+    """Write a panel's values, as many groups at a time as the budget allows; the result is the same.
 
     A cell of the panel is the mean (or sum) over the units of its group: known ones, and zero for absent ones that
     were seen before, if absent is zero.
     """
+    values = panel.values
     values[:] = np.nan
     table = values[panel.pad :].reshape(panel.groups, panel.steps + panel.pad)
     parts = list(_partitions(panel.groups, panel.steps, budget_bytes))

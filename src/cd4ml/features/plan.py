@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from cd4ml.errors import ProblemError
 from cd4ml.features.columns import ColumnSet, as_category, as_float
-from cd4ml.features.layout import Layout, Operation, lay_out
-from cd4ml.features.leakage import honest_delay_steps
+from cd4ml.features.layout import Layout, Operation, honest_delay_steps, lay_out
 from cd4ml.problem import (
     Age,
     Calendar,
@@ -181,13 +180,10 @@ class Plan:
         found += [feature.by for feature in self.features if isinstance(feature, AgeFeature)]
         return tuple(dict.fromkeys(found))
 
-    def series_index(self, series: Series) -> int:
-        """Return a series' position."""
-        return self.series.index(series)
-
-    def target_series(self) -> Series:
-        """Return the history that seasonal baselines repeat."""
-        return Series(TARGET, tuple(self.problem.entity), "mean")
+    @property
+    def target_series(self) -> int:
+        """Position of the history that seasonal baselines repeat; ValueError without such a baseline."""
+        return self.series.index(Series(TARGET, tuple(self.problem.entity), "mean"))
 
     def naive_delay(self, period: timedelta) -> int:
         """Return the smallest multiple of the period that is known, in steps."""
@@ -198,6 +194,10 @@ class Plan:
     def operations_for(self, columns: Iterable[str], have: Iterable[str] = ()) -> tuple[Operation, ...]:
         """Return the operations that give `columns`, in order."""
         return _needed(self.layout.operations, set(columns), set(have))[0]
+
+    def facts_for(self, columns: Iterable[str]) -> set[str]:
+        """Return the fact columns from which `columns` are made."""
+        return _needed(self.layout.operations, set(columns), set())[1]
 
 
 _KINDS: dict[type, str] = {
@@ -218,7 +218,7 @@ def target_values(problem: Problem, columns: ColumnSet) -> NDArray[np.float64]:
         return as_float(column)  # type: ignore[arg-type]
     category = as_category(column)
     positive = problem.target.positive
-    text = str(positive).lower() if isinstance(positive, bool) else str(positive)
+    text = str(int(positive)) if isinstance(positive, bool) else str(positive)
     table = [float(name == text) for name in category.categories]
     return np.array([*table, np.nan])[category.codes]
 
@@ -350,6 +350,8 @@ def compile_plan(problem: Problem) -> Plan:
     compiler = _Compiler(problem)
     for index, feature in enumerate(problem.features):
         compiler.feature(feature, ("features", index))
+    if any(baseline.kind == "seasonal_naive" for baseline in problem.baselines):
+        compiler.series.append(Series(TARGET, tuple(problem.entity), "mean"))
     pad, oldest = _depths(compiler.features)
     wanted = _raw_columns(problem, compiler.features, compiler.series)
     operations, raw = _needed(compiler.layout.operations, wanted, set())

@@ -24,7 +24,7 @@ class Dataset(Protocol):
     """Rows as arrays, one entry a row; `cd4ml.tables.dataset.Dataset` is one."""
 
     @property
-    def X(self) -> Matrix:  # noqa: N802 - the field's name everywhere
+    def X(self) -> Matrix:
         """Features, float32 of shape (n, k)."""
 
     @property

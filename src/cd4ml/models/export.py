@@ -1,10 +1,10 @@
 """Export to ONNX: deterministic, in float32, with predictions on the original scale.
 
 The trees of an ensemble are written by skl2onnx; the rest is written here:
-imputation -> [trees | linear model in double] -> link of the loss -> inverse of the target's transform -> minimum.
+imputation -> trees, or a linear model in double -> link of the loss -> inverse of the transform -> limits.
 
-skl2onnx 1.20 leaves the exponential out for HistGradientBoosting with `loss="poisson"`, and writes wrong splits for
-`categorical_features`, both silently: the first is appended here, the second refused.
+skl2onnx 1.20 leaves the exponential out for HistGradientBoosting with `loss="poisson"`, and writes wrong
+splits for `categorical_features`, both silently: the first is appended here, the second refused.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class _Graph:
 def to_onnx(fitted: Fitted, names: list[str] | tuple[str, ...]) -> bytes:
     """Return the model as ONNX bytes; the same estimator gives the same bytes.
 
-    Input `features` is float32 of shape (n, k) with NaN for no value; output `prediction` is float32 of shape (n,):
-    the value on the original scale, or the probability of the positive class.
+    Input `features` is float32 of shape (n, k) with NaN for no value; output `prediction` is float32 of shape
+    (n,): the value on the original scale, or the probability of the positive class.
 
     Parameters
     ----------
@@ -118,7 +118,10 @@ def _trees(graph: _Graph, model: Any, features: int, task: str) -> None:
 
     options = {id(model): {"zipmap": False}} if task == "classification" else None
     made = convert(
-        model, initial_types=[(INPUT, FloatTensorType([None, features]))], target_opset=OPSETS, options=options
+        model,
+        initial_types=[(INPUT, FloatTensorType([None, features]))],
+        target_opset=OPSETS,
+        options=options,
     )
     wanted = "probabilities" if task == "classification" else made.graph.output[0].name
     renamed = {INPUT: graph.last}
@@ -158,7 +161,6 @@ def _original_scale(graph: _Graph, fitted: Fitted) -> None:
 def _bytes(graph: _Graph, fitted: Fitted, names: list[str]) -> bytes:
     import json
 
-    import onnx
     from onnx import TensorProto, checker, helper
 
     made = helper.make_graph(

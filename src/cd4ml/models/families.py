@@ -164,7 +164,9 @@ def _imputer() -> Any:
     return SimpleImputer(strategy="median", keep_empty_features=True)
 
 
-def _forest(candidate: Candidate, task: str, values: dict[str, Any], seed: int, quantile: float | None) -> Any:
+def _forest(
+    candidate: Candidate, task: str, values: dict[str, Any], seed: int, quantile: float | None
+) -> Any:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
     from sklearn.pipeline import Pipeline
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from cd4ml.errors import DataError
 from cd4ml.models.data import FloatArray, Matrix
 from cd4ml.models.families import build, complete
-from cd4ml.models.thresholds import floor_thresholds
 from cd4ml.models.threads import fitting_threads, usable_cores
+from cd4ml.models.thresholds import floor_thresholds
 from cd4ml.problem import Candidate, Problem
 
 __all__ = ["LARGEST", "Fitted", "fit"]
@@ -51,7 +51,7 @@ class Fitted:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
-    def unclipped(self, X: Matrix) -> FloatArray:  # noqa: N803
+    def unclipped(self, X: Matrix) -> FloatArray:
         """Return predictions on the original scale before they are raised to the minimum, shape (n,)."""
         inputs = _as_fitted(self.family, X)
         with _threads(self.family):
@@ -61,7 +61,7 @@ class Fitted:
         with np.errstate(over="ignore"):  # cut to LARGEST by `predict`
             return np.expm1(raw) if self.transform == "log1p" else raw
 
-    def predict(self, X: Matrix) -> FloatArray:  # noqa: N803
+    def predict(self, X: Matrix) -> FloatArray:
         """Return predictions on the original scale, or probabilities of the positive class, shape (n,)."""
         return np.clip(self.unclipped(X), self.lowest, LARGEST)
 
@@ -88,7 +88,7 @@ def fit(
     problem: Problem,
     candidate: Candidate,
     parameters: Mapping[str, Any],
-    X: Matrix,  # noqa: N803
+    X: Matrix,
     y: FloatArray,
     weight: FloatArray,
     seed: int,
@@ -119,9 +119,11 @@ def fit(
     estimator = build(candidate, problem.task, parameters, seed, quantile)
     log1p = problem.target.transform == "log1p"
     target = np.log1p(np.maximum(y, 0.0)) if log1p else np.asarray(y, dtype=np.float64)
-    weights = {"sample_weight": weight} if candidate.family == "gradient_boosting" else {
-        "model__sample_weight": weight
-    }
+    weights = (
+        {"sample_weight": weight}
+        if candidate.family == "gradient_boosting"
+        else {"model__sample_weight": weight}
+    )
     _fit(estimator, candidate, _as_fitted(candidate.family, X), target, weights)
     floor_thresholds(estimator)
     default = "log_loss" if problem.task == "classification" else "squared_error"
@@ -138,7 +140,7 @@ def fit(
     )
 
 
-def _as_fitted(family: str, X: Matrix) -> npt.NDArray[np.floating[Any]]:  # noqa: N803
+def _as_fitted(family: str, X: Matrix) -> npt.NDArray[np.floating[Any]]:
     """Return the features as the family takes them: linear models are solved, and exported, in double."""
     return X.astype(np.float64) if family in _LINEAR else X
 
@@ -150,7 +152,7 @@ def _threads(family: str) -> AbstractContextManager[object]:
 def _fit(
     estimator: Any,
     candidate: Candidate,
-    X: npt.NDArray[np.floating[Any]],  # noqa: N803
+    X: npt.NDArray[np.floating[Any]],
     target: FloatArray,
     weights: Mapping[str, FloatArray],
 ) -> None:
@@ -161,6 +163,11 @@ def _fit(
             estimator.fit(X, target, **weights)
     except ValueError as error:
         line = " ".join(str(error).split())
-        raise DataError(f"candidate '{candidate.name}' ({candidate.family}) cannot be fitted: {line}") from error
+        raise DataError(
+            f"candidate '{candidate.name}' ({candidate.family}) cannot be fitted: {line}"
+        ) from error
+    # The number of cores is no part of the model.
     if candidate.family == "random_forest":
-        estimator.set_params(model__n_jobs=None)  # the number of cores is no part of the model
+        estimator.set_params(model__n_jobs=None)
+    if candidate.family == "gradient_boosting":
+        estimator._bin_mapper.n_threads = 1  # used while fitting alone

@@ -1,9 +1,9 @@
 """Does the exported model predict what the estimator predicts?
 
-An average over a sample does not show a wrong export: a double threshold cut to float32 hurts only the rows that
-lie on it. So parity is judged on the whole holdout and on rows made for the purpose: holdout rows of which one
-feature is set to a split value, to its neighbours above and below, to no value at all, and beyond all
-values seen, which is where codes of unseen categories lie.
+An average over a sample does not show a wrong export: a double threshold cut to float32 hurts only the rows
+that lie on it. So parity is judged on the whole holdout and on rows made for the purpose: holdout rows of
+which one feature is set to a split value, to its neighbours above and below, to no value at all, and beyond
+all values seen, which is where codes of unseen categories lie.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Parity:
     sampled : bool
         There were more split values than MAX_PROBES rows.
     worst : dict
-        `kind` ("holdout" or "probe"), `row` (of the holdout), `feature` and `value` (of a probe), `estimator`,
-        `onnx`.
+        `kind` ("holdout" or "probe"), `row` (of the holdout), `feature` and `value` (of a probe),
+        `estimator`, `onnx`.
     """
 
     max_abs: float
@@ -68,14 +68,17 @@ class _Probes:
     feature: Any
     value: Any
 
-    def matrix(self, X: Matrix, start: int, stop: int) -> Matrix:  # noqa: N803
-        made = X[self.base[start:stop]]
+    def matrix(self, X: Matrix, start: int, stop: int) -> Matrix:
+        made: Matrix = X[self.base[start:stop]]
         made[np.arange(len(made)), self.feature[start:stop]] = self.value[start:stop]
         return made
 
 
 def probe_rows(
-    fitted: Fitted, X: Matrix, seed: int = 0, max_probes: int = MAX_PROBES  # noqa: N803
+    fitted: Fitted,
+    X: Matrix,
+    seed: int = 0,
+    max_probes: int = MAX_PROBES,
 ) -> tuple[_Probes, bool]:
     """Return what rows are made of a holdout matrix, and whether split values had to be sampled."""
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -94,7 +97,7 @@ def probe_rows(
     return _Probes(rng.integers(len(X), size=len(value)), feature, value.astype(np.float32)), sampled
 
 
-def _odd_values(X: Matrix) -> tuple[Any, Any]:  # noqa: N803
+def _odd_values(X: Matrix) -> tuple[Any, Any]:
     """Return feature and value of probes at no value, 0, -1 and beyond both ends of what was seen."""
     features, values = [], []
     for index in range(X.shape[1]):
@@ -106,7 +109,7 @@ def _odd_values(X: Matrix) -> tuple[Any, Any]:  # noqa: N803
     return np.array(features, dtype=np.int64), np.array(values, dtype=np.float32)
 
 
-def _blocks(fitted: Fitted, X: Matrix, probes: _Probes) -> Iterator[tuple[str, int, Matrix]]:  # noqa: N803
+def _blocks(fitted: Fitted, X: Matrix, probes: _Probes) -> Iterator[tuple[str, int, Matrix]]:
     for start in range(0, len(X), _BLOCK_ROWS):
         yield "holdout", start, np.ascontiguousarray(X[start : start + _BLOCK_ROWS])
     for start in range(0, len(probes.base), _BLOCK_ROWS):
@@ -114,7 +117,13 @@ def _blocks(fitted: Fitted, X: Matrix, probes: _Probes) -> Iterator[tuple[str, i
 
 
 def check_parity(
-    fitted: Fitted, onnx: bytes, X_holdout: Matrix, *, seed: int = 0, max_probes: int = MAX_PROBES, threads: int = 1  # noqa: N803
+    fitted: Fitted,
+    onnx: bytes,
+    X_holdout: Matrix,
+    *,
+    seed: int = 0,
+    max_probes: int = MAX_PROBES,
+    threads: int = 1,
 ) -> Parity:
     """Compare an exported model with its estimator.
 
@@ -144,7 +153,12 @@ def check_parity(
         if relative[place] > max_rel:
             max_rel = float(relative[place])
             row = start + place
-            worst = {"kind": kind, "row": row, "estimator": float(expected[place]), "onnx": float(found[place])}
+            worst = {
+                "kind": kind,
+                "row": row,
+                "estimator": float(expected[place]),
+                "onnx": float(found[place]),
+            }
             if kind == "probe":
                 value = float(probes.value[row])
                 worst |= {"row": int(probes.base[row]), "feature": int(probes.feature[row])}

@@ -1,7 +1,7 @@
-"""The estimator as a skops file: no pickle, a closed list of types, and the same bytes for the same estimator.
+"""A model's files: ONNX, and the estimator as skops: no pickle, and a closed list of types.
 
-skops names its parts after memory addresses and stamps them with the time; both are replaced by running numbers and
-a fixed date.
+skops names its parts after memory addresses and stamps them with the time; running numbers and a fixed date
+take their place, so that the same estimator gives the same bytes.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cd4ml.adapters.storage import atomic
 from cd4ml.errors import IntegrityError
+from cd4ml.models.export import to_onnx
 from cd4ml.models.fit import Fitted
+from cd4ml.models.search import Refit
 
-__all__ = ["TRUSTED", "dump_estimator", "load_estimator", "load_fitted"]
+__all__ = ["TRUSTED", "Model", "dump_estimator", "export_model", "load_estimator", "load_model", "save_model"]
 
 TRUSTED = (
     "numpy.dtype",
@@ -44,9 +48,7 @@ def dump_estimator(estimator: Any) -> bytes:
             for name in archive.namelist()
             if name != _SCHEMA
         }
-    renumbered = re.sub(
-        r'("__id__": |"file": ")(\d+)', lambda found: found[1] + numbers[found[2]], schema
-    )
+    renumbered = re.sub(r'("__id__": |"file": ")(\d+)', lambda found: found[1] + numbers[found[2]], schema)
     return _zipped(parts, json.dumps(json.loads(renumbered), indent=1, sort_keys=True))
 
 
@@ -79,13 +81,68 @@ def load_estimator(path: Path) -> Any:
         raise IntegrityError(f"{path.name} is no estimator that can be read: {error}") from error
 
 
-def load_fitted(folder: Path, name: str = "estimator") -> Fitted:
-    """Return the fitted model of a bundle with its transform and limits.
+@dataclass(frozen=True)
+class Model:
+    """A fitted model and its export, as they lie in a folder.
+
+    Attributes
+    ----------
+    fitted, quantile : Fitted
+        The judged model, and the one of `problem.stock` or None.
+    onnx, quantile_onnx : bytes
+        Their exports; None without quantile.
+    names : tuple of str
+        The features.
+    repeats : list of {"seed", "score"}
+    """
+
+    fitted: Fitted
+    onnx: bytes
+    names: tuple[str, ...]
+    quantile: Fitted | None = None
+    quantile_onnx: bytes | None = None
+    repeats: list[dict[str, Any]] = field(default_factory=list)
+
+
+def export_model(found: Refit, names: Sequence[str]) -> Model:
+    """Return a refitted winner with its exports."""
+    second = None if found.quantile is None else to_onnx(found.quantile, list(names))
+    return Model(
+        found.fitted, to_onnx(found.fitted, list(names)), tuple(names), found.quantile, second, found.repeats
+    )
+
+
+def save_model(folder: Path, model: Model) -> None:
+    """Write a model's files into a folder: model.json, the ONNX files and the skops files."""
+    parts = [("", model.fitted, model.onnx), ("-quantile", model.quantile, model.quantile_onnx)]
+    for suffix, fitted, onnx in parts:
+        if fitted is not None and onnx is not None:
+            atomic.write_bytes(folder / f"model{suffix}.onnx", onnx)
+            atomic.write_bytes(folder / f"estimator{suffix}.skops", dump_estimator(fitted.estimator))
+    described: dict[str, Any] = {"names": list(model.names), "repeats": model.repeats}
+    described["model"] = model.fitted.describe()
+    described["quantile"] = None if model.quantile is None else model.quantile.describe()
+    atomic.write_json(folder / "model.json", described)
+
+
+def load_model(folder: Path) -> Model:
+    """Read what `save_model` wrote, or a bundle.
 
     Raises
     ------
     IntegrityError
-        As `load_estimator`.
+        If a file is missing, cannot be read, or holds types that are not on the closed list.
     """
-    lineage = json.loads((folder / "lineage.json").read_text())
-    return Fitted(estimator=load_estimator(folder / f"{name}.skops"), **lineage["model"])
+    try:
+        described = json.loads((folder / "model.json").read_bytes())
+        onnx = (folder / "model.onnx").read_bytes()
+        fitted = Fitted(load_estimator(folder / "estimator.skops"), **described["model"])
+        quantile = quantile_onnx = None
+        if described["quantile"] is not None:
+            quantile = Fitted(load_estimator(folder / "estimator-quantile.skops"), **described["quantile"])
+            quantile_onnx = (folder / "model-quantile.onnx").read_bytes()
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, IntegrityError):
+            raise
+        raise IntegrityError(f"the model in '{folder.name}' cannot be read: {error}") from error
+    return Model(fitted, onnx, tuple(described["names"]), quantile, quantile_onnx, described["repeats"])

@@ -19,7 +19,7 @@ from cd4ml.domain.halving import nested_sample, sample_space, schedule, survivor
 from cd4ml.domain.hashing import uniform_hash
 from cd4ml.domain.metrics import METRICS, score
 from cd4ml.errors import Cd4mlError, MetricError, NotFoundError, UsageError, nearest
-from cd4ml.models.data import HOLDOUT, TRAIN, BoolArray, Dataset, rows_of
+from cd4ml.models.data import HOLDOUT, TRAIN, Dataset, rows_of
 from cd4ml.models.families import simplicity
 from cd4ml.models.fit import Fitted, fit
 from cd4ml.problem import Candidate, Problem
@@ -58,14 +58,16 @@ def candidate_of(problem: Problem, name: str) -> Candidate:
         if candidate.name == name:
             return candidate
     names = [candidate.name for candidate in problem.candidates]
-    raise NotFoundError(f"unknown candidate '{name}'{nearest(name, names)}; expected one of {', '.join(names)}")
+    raise NotFoundError(
+        f"unknown candidate '{name}'{nearest(name, names)}; expected one of {', '.join(names)}"
+    )
 
 
 def plan_search(problem: Problem, dataset: Dataset) -> list[Task]:
     """Return one task a candidate, as JSON.
 
-    A task has `name`, `family`, `points` (parameters to try, the default first), `rungs` (`candidates`, `rows`,
-    `folds`), `rows` (those of a full fit) and `seed`.
+    A task has `name`, `family`, `points` (parameters to try, the default first), `rungs` (`candidates`,
+    `rows`, `folds`), `rows` (those of a full fit) and `seed`.
 
     Raises
     ------
@@ -77,13 +79,14 @@ def plan_search(problem: Problem, dataset: Dataset) -> list[Task]:
         raise UsageError("a search needs at least one fold; found none. Check `split.folds`")
     full = max(int(np.count_nonzero(train)) for train, _ in dataset.folds)
     seed = problem.search.seed
+    points: dict[str, list[dict[str, Any]]]
     points = {c.name: sample_space(c.search, c.tries, seed) if c.search else [{}] for c in problem.candidates}
     shares = _shares(problem.search.budget_row_fits, [len(p) for p in points.values()])
     rows = min(full, min(shares) // folds)
     if rows < 1:
         raise UsageError(
-            f"search.budget_row_fits is {problem.search.budget_row_fits}; {len(points)} candidates in {folds} "
-            f"folds need more. Raise it to {len(points) * folds * min(full, MIN_ROWS)} or more"
+            f"search.budget_row_fits is {problem.search.budget_row_fits}; {len(points)} candidates in "
+            f"{folds} folds need more. Raise it to {len(points) * folds * min(full, MIN_ROWS)} or more"
         )
     return [
         {
@@ -105,13 +108,11 @@ def _shares(budget_row_fits: int, points: Sequence[int]) -> list[int]:
     return [budget_row_fits * count // sum(points) for count in points]
 
 
-def recent_sample(
-    step: npt.NDArray[np.int64], rows: int, seed: int, by_time: bool
-) -> npt.NDArray[np.int64]:
+def recent_sample(step: npt.NDArray[np.int64], rows: int, seed: int, by_time: bool) -> npt.NDArray[np.int64]:
     """Return sorted indices of `rows` rows; a smaller sample is within a larger one.
 
     By time one half are the most recent rows, which look most like what is to be forecast, and the other half
-    is drawn by hash from all before, which keeps seasons and trends in sight. Otherwise all are drawn by hash.
+    is drawn by hash from all before, which keeps seasons and trends. Otherwise all are drawn by hash.
 
     Parameters
     ----------
@@ -256,9 +257,17 @@ def run_search_task(
         trials += last
     best = last[_ranking(last, 1, higher)[0]]
     if best["mean"] is None:
-        raise MetricError(f"no point of '{candidate.name}' has a finite {problem.metrics.primary}: {best['error']}")
+        raise MetricError(
+            f"no point of '{candidate.name}' has a finite {problem.metrics.primary}: {best['error']}"
+        )
     spent = sum(int(trial["row_fits"]) for trial in trials)
-    return {"name": candidate.name, "family": candidate.family, "trials": trials, "row_fits": spent, "best": best}
+    return {
+        "name": candidate.name,
+        "family": candidate.family,
+        "trials": trials,
+        "row_fits": spent,
+        "best": best,
+    }
 
 
 def _ranking(trials: Sequence[Task], keep: int, higher_is_better: bool) -> list[int]:
@@ -333,8 +342,8 @@ def refit(
     """Fit the winner on all training rows, again with other seeds, and the quantile that `stock` asks for."""
     candidate = candidate_of(problem, str(winner["name"]))
     rows, held = rows_of(dataset, TRAIN), rows_of(dataset, HOLDOUT)
-    X, y = np.ascontiguousarray(dataset.X[rows]), dataset.y[rows]  # noqa: N806
-    weight, held_X = dataset.weight[rows], np.ascontiguousarray(dataset.X[held])  # noqa: N806
+    X, y = np.ascontiguousarray(dataset.X[rows]), dataset.y[rows]
+    weight, held_X = dataset.weight[rows], np.ascontiguousarray(dataset.X[held])
     first, spread = None, []
     for seed in range(problem.search.seed, problem.search.seed + max(1, repeats)):
         fitted = fit(problem, candidate, winner["parameters"], X, y, weight, seed)
@@ -355,7 +364,7 @@ def _quantile(
     problem: Problem,
     candidate: Candidate,
     parameters: Mapping[str, Any],
-    X: npt.NDArray[np.float32],  # noqa: N803
+    X: npt.NDArray[np.float32],
     y: npt.NDArray[np.float64],
     weight: npt.NDArray[np.float64],
 ) -> Fitted:

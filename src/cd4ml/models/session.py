@@ -37,8 +37,8 @@ def open_session(model: bytes, threads: int = 1) -> Any:
         raise IntegrityError(f"expected an ONNX model; ONNX Runtime cannot read it: {line}") from error
 
 
-def run(session: Any, X: Matrix) -> FloatArray:  # noqa: N803
-    """Return the predictions for a float32 matrix of shape (n, k) as float64 of shape (n,), block by block."""
+def run(session: Any, X: Matrix) -> FloatArray:
+    """Return the predictions for a float32 matrix of shape (n, k) as float64 of shape (n,)."""
     parts = [
         session.run(["prediction"], {"features": X[start : start + _BLOCK_ROWS]})[0]
         for start in range(0, len(X), _BLOCK_ROWS)

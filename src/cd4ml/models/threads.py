@@ -45,7 +45,7 @@ def usable_cores() -> int:
 @contextmanager
 def fitting_threads() -> Iterator[int]:
     """Cap OpenMP within the block to `usable_cores`, which is yielded."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     count = usable_cores()
     with threadpool_limits(limits=count):

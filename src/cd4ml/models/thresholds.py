@@ -1,8 +1,8 @@
 """Split values of trees, as float32 numbers.
 
-An estimator compares float32 features with double thresholds; ONNX Runtime compares float32 with float32. For a
-float32 x and a double t, x <= t holds exactly when x <= floor32(t), the largest float32 that is not above t. So
-thresholds are floored in the estimator itself, and estimator and export agree at every value there is.
+An estimator compares float32 features with double thresholds; ONNX Runtime compares float32 with float32.
+For a float32 x and a double t, x <= t holds exactly when x <= floor32(t), the largest float32 that is not
+above t. So thresholds are floored in the estimator itself, and it agrees with its export at every value.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Split(Model):
     gap: Duration = timedelta(0)
     """Left out between training and what is judged."""
     embargo: Duration = timedelta(0)
-    """Left out of training after a validation fold."""
+    """`time`: steps between two validation folds, so that one does not lean on the other."""
 
 
 class Candidate(Model):

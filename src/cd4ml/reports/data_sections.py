@@ -63,8 +63,10 @@ def _equation(problem: Json, dataset: Json, validation: Json) -> tuple[str, Stat
     parts = f"{used:,} used + {quarantined:,} quarantined + {filtered:,} filtered"
     missing = int(came_in or 0) - used - quarantined - filtered
     if missing:
-        return f"{count(came_in)} rows in ≠ {parts} (difference {number(missing)})", Status("fail")
-    return f"{count(came_in)} rows in = {parts}", Status("pass")
+        return f"{count(came_in)} rows in ≠ {parts} (difference {number(missing)})", Status(
+            "fail", "does not add up"
+        )
+    return f"{count(came_in)} rows in = {parts}", Status("pass", "adds up")
 
 
 def data(problem: Json, dataset: Json, validation: Json, manifest: Json) -> Section:
@@ -88,13 +90,11 @@ def data(problem: Json, dataset: Json, validation: Json, manifest: Json) -> Sect
 
 
 def _time_range(manifest: Json) -> list[str]:
-    """Say from when to when the facts reach; the key is `time_range` or `time`, a pair or a mapping."""
-    span = manifest.get("time_range") or manifest.get("time")
-    if isinstance(span, Mapping) and span.get("first"):
-        return [f"The data reach from {day(span['first'])} to {day(span.get('last'))}."]
-    if isinstance(span, Sequence) and not isinstance(span, str) and len(span) == 2:
-        return [f"The data reach from {day(span[0])} to {day(span[1])}."]
-    return []
+    """Say from when to when the facts reach."""
+    span = manifest.get("time")
+    if not isinstance(span, Mapping):
+        return []
+    return [f"The data reach from {day(span.get('first'))} to {day(span.get('last'))}."]
 
 
 def _rows_of(value: object) -> int | None:
@@ -135,7 +135,7 @@ def _strip(name: str, parts: Sequence[tuple[str, object]], timed: bool) -> Strip
 
 def split(dataset: Json) -> Section:
     """Return the section on training, folds, gap and holdout."""
-    section = Section("split", "Split", absent="the dataset does not say how it was divided.")
+    section = Section("split", "Split", side=True, absent="the dataset does not say how it was divided.")
     found: Json = dataset.get("split") or {}
     if not found:
         return section

@@ -18,7 +18,7 @@ from cd4ml.reports.formats import number
 __all__ = ["CHARACTER", "ROW", "WIDTH", "Canvas", "Scale", "axes", "shorten", "spread", "time_ticks"]
 
 WIDTH = 480.0
-CHARACTER = 6.9
+CHARACTER = 7.4
 """Generous width of one character of the figures' 13 px text."""
 ROW = 16.0
 """Least distance of two lines of text."""
@@ -84,7 +84,8 @@ def tick_text(value: float, step: float) -> str:
                 "-", "−"
             )
     if step < 1e-4:
-        return f"{value:.0e}".replace("-", "−") if value else "0"
+        digits = max(0, math.floor(math.log10(abs(value) / step) + 1e-9) + 1) if value else 0
+        return f"{value:.{digits}e}".replace("-", "−") if value else "0"
     return f"{value:,.{max(0, math.ceil(-math.log10(step) - 1e-9))}f}".replace("-", "−")
 
 

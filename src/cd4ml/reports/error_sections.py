@@ -79,8 +79,11 @@ def candidates(metrics: Json, search: Json, metric: MetricView) -> Section:
     """Return baselines and candidates on the holdout, and the trials of the search."""
     section = Section("candidates", "Candidates compared", absent="no candidate was scored.")
     winner = str((search.get("winner") or {}).get("name", ""))
-    named = [(name, "candidate", values) for name, values in (metrics.get("candidates") or {}).items()]
-    named += [(name, "baseline", values) for name, values in (metrics.get("baselines") or {}).items()]
+    # The candidates of metrics.json may repeat the baselines: each is drawn once.
+    baselines = metrics.get("baselines") or {}
+    fitted = {n: v for n, v in (metrics.get("candidates") or {}).items() if n not in baselines}
+    named = [(name, "candidate", values) for name, values in fitted.items()]
+    named += [(name, "baseline", values) for name, values in baselines.items()]
     if named:
         ordered = sorted(named, key=lambda one: metric.distance(_estimate(one[2].get(metric.name))))
         rows = [_dot(words(n), v.get(metric.name), int(kind == "baseline"), kind) for n, kind, v in ordered]
@@ -93,6 +96,7 @@ def candidates(metrics: Json, search: Json, metric: MetricView) -> Section:
             for name, kind, v in ordered
         ]
         head = ("name", "kind", *(MetricView(key).title for key in keys))
+        section.side = len(keys) == 1
         section.tables.append(Grid("Scores on the holdout", head, cells, frozenset({"name", "kind"})))
     section.tables += _trials(search)
     if finite(search.get("spent_row_fits")) is not None:
@@ -234,9 +238,11 @@ def quality(evaluation: Json, target: str) -> Section:
     if residuals.get("counts"):
         svg = histogram(
             residuals.get("edges") or [], residuals["counts"], label="Histogram of residuals", zero=True,
-            unit="predicted − actual" if residuals.get("sign") == "predicted" else "residual",
+            unit="predicted − actual",
         )  # fmt: skip
-        section.figures.append(Figure(svg, "Residuals of all holdout rows."))
+        section.figures.append(
+            Figure(svg, "Residuals of the holdout; the outermost 0.5 % on each side are left out.")
+        )
     clipped = finite(evaluation.get("clipped_negative"))
     if clipped:
         section.intro.append(f"{count(clipped)} negative predictions were raised to 0.")
@@ -309,7 +315,7 @@ def stock(evaluation: Json) -> Section | None:
     found: Json | None = evaluation.get("stock")
     if not found:
         return None
-    section = Section("stock", "Stock decisions")
+    section = Section("stock", "Stock decisions", side=True)
     quantile = finite(found.get("quantile"))
     section.intro.append(
         f"Orders are set at the {percent(quantile)} quantile of demand, where the costs of too few "
@@ -317,13 +323,14 @@ def stock(evaluation: Json) -> Section | None:
     )
     costs: Json = found.get("cost_per_row") or {}
     if costs:
-        rows = [_dot(words(name), value, int(name != "model")) for name, value in costs.items()]
+        names = {"quantile": "the quantile", "model": "the forecast"}
+        rows = [_dot(names.get(n, words(n)), value, int(n not in names)) for n, value in costs.items()]
         svg = dots(rows, label="Cost per row by way of ordering", axis="cost per row (lower is better)")
         section.figures.append(
-            Figure(svg, "Mean cost of a row on the holdout. Round: model; square: baselines.")
+            Figure(svg, "Mean cost of a row on the holdout when this is ordered. Square: baselines.")
         )
     cells = _named_cells("pinball loss", found.get("pinball"))
-    cells += _named_cells("coverage (should be near the quantile)", found.get("coverage"))
+    cells += _named_cells("share of rows covered", found.get("coverage"))
     section.tables.append(Grid("Quantile model", ("measure", "value"), cells, frozenset({"measure"})))
     return section
 

@@ -76,7 +76,14 @@ def nothing(label: str) -> Markup:
     return canvas.svg()
 
 
-def dots(rows: Sequence[Dot], *, label: str, axis: str, reference: tuple[float, str] | None = None) -> Markup:
+def dots(
+    rows: Sequence[Dot],
+    *,
+    label: str,
+    axis: str,
+    reference: tuple[float, str] | None = None,
+    zero: bool = False,
+) -> Markup:
     """Draw estimates as dots with their intervals as whiskers, one row each, the value written at the end.
 
     Rows of mark 2 do not stretch the axis: one that lies outside stands at its edge, with an arrow.
@@ -87,10 +94,11 @@ def dots(rows: Sequence[Dot], *, label: str, axis: str, reference: tuple[float, 
     room = min(170.0, max(len(row.label) for row in shown) * CHARACTER + 8)
     trusted = [row for row in shown if row.mark != 2] or shown
     values = [v for row in trusted for v in map(finite, (row.estimate, row.low, row.high)) if v is not None]
+    values += [0.0] if zero else []
     values += [reference[0]] if reference else []
     top, bottom = 26.0 if reference else 8.0, (34.0 if reference else 16.0) + 24 * len(shown)
     canvas = Canvas(bottom + 44, label)
-    x = Scale.over(values, room + 8, WIDTH - 16 - max(len(_tail(row)) for row in shown) * CHARACTER)
+    x = Scale.over(values, room + 8, WIDTH - 24 - max(len(_tail(row)) for row in shown) * CHARACTER)
     y = Scale(0, len(shown), bottom, top)
     for value, said in x.ticks(4):
         canvas.line(x(value), top, x(value), bottom, "g")
@@ -128,8 +136,8 @@ def _dot_row(canvas: Canvas, row: Dot, x: Scale, height: float, characters: int)
         canvas.dot(place, height, f"d{row.mark}", title, radius=4.5, square=row.mark == 1)
         if not x.low <= estimate <= x.high:
             above = estimate > x.high
-            canvas.text(place + (-8 if above else 8), height + 4.5, "→" if above else "←", "m",
-                        anchor="end" if above else "start")  # fmt: skip
+            arrow, anchor = ("→", "start") if above else ("←", "end")
+            canvas.text(place + (7 if above else -7), height + 4.5, arrow, "m", anchor=anchor)
     canvas.text(WIDTH, height + 4.5, _tail(row), "m" if row.mark == 2 else "t", anchor="end")
 
 
@@ -272,7 +280,7 @@ def _limits_at(whiskers: Sequence[object], index: int) -> tuple[Value, Value]:
 
 
 def histogram(
-    edges: Sequence[Value],
+    edges: Sequence[float | str],
     counts: Sequence[Value],
     *,
     label: str,
@@ -280,18 +288,22 @@ def histogram(
     height: float = 230,
     zero: bool = False,
 ) -> Markup:
-    """Draw counts between edges (one more edge than counts); `zero` marks the value 0."""
-    known = [(finite(a), finite(b), finite(n)) for a, b, n in zip(edges, edges[1:], counts, strict=False)]
-    bins = [(a, b, n) for a, b, n in known if a is not None and b is not None and n is not None]
-    if not bins or len(edges) != len(counts) + 1 or not any(n for _, _, n in bins):
+    """Draw counts between edges (one more edge than counts; ISO 8601 texts for times); `zero` marks 0."""
+    times = [time for time in map(moment, edges) if time is not None]
+    places = [time.timestamp() for time in times] if len(times) == len(edges) else list(map(finite, edges))
+    known = [
+        (a, b, finite(n), i) for i, (a, b, n) in enumerate(zip(places, places[1:], counts, strict=False))
+    ]
+    bins = [(a, b, n, i) for a, b, n, i in known if a is not None and b is not None and n is not None]
+    if not bins or len(edges) != len(counts) + 1 or not any(n for _, _, n, _ in bins):
         return nothing(label)
     canvas = Canvas(height, label)
-    y = Scale(0, max(n for _, _, n in bins) * 1.06, height - 50, 30)
+    y = Scale(0, max(n for _, _, n, _ in bins) * 1.06, height - 50, 30)
     left = 12 + max(len(said) for _, said in y.ticks(4)) * CHARACTER
     x = Scale.over([bins[0][0], bins[-1][1]], left, WIDTH - 16, room=0)
-    axes(canvas, x, y, (unit, "rows"))
-    for a, b, n in bins:
-        title = f"{number(a)} to {number(b)}: {count(n)} rows"
+    axes(canvas, x, y, (unit, "rows"), time_ticks(times[0], times[-1]) if times else None)
+    for a, b, n, i in bins:
+        title = f"{number(edges[i])} to {number(edges[i + 1])}: {count(n)} rows"
         canvas.box(x(a) + 0.5, y(n), max(x(b) - x(a) - 1, 0.8), y(0) - y(n), "f0", title)
     if zero and x.low < 0 < x.high:
         canvas.line(x(0), y.end, x(0), y.start, "r")

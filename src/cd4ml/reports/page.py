@@ -23,6 +23,8 @@ class Status:
     """A table cell or chip that says a status by sign, word and colour."""
 
     word: str
+    said: str = ""
+    """Other words for the reader; the status' own by default."""
 
     @property
     def sign(self) -> str:
@@ -69,12 +71,13 @@ class Section:
     commands: list[str] = field(default_factory=list)
     absent: str = ""
     part: str = ""
+    side: bool = False
+    """Whether the first table stands beside a single figure, where there is room."""
 
     @property
     def beside(self) -> Grid | None:
         """The table that stands beside a single figure."""
-        first = self.tables[0] if self.tables and len(self.figures) == 1 else None
-        return first if first and not first.folded else None
+        return self.tables[0] if self.side and self.tables and len(self.figures) == 1 else None
 
     @property
     def empty(self) -> bool:

@@ -9,13 +9,14 @@ from markupsafe import Markup
 
 from cd4ml.reports.data_sections import anomalies, table_rows
 from cd4ml.reports.figures import Dot, dots, heatmap, histogram
-from cd4ml.reports.formats import count, dash, day, finite, flatten, moment, number, percent, short_id, words
+from cd4ml.reports.formats import count, day, finite, moment, number, percent, short_id, words
 from cd4ml.reports.page import Figure, Grid, Section, Status, pairs, render
 
 __all__ = ["profile_page"]
 
 Json = Mapping[str, Any]
 CATEGORIES_SHOWN = 10
+_FACTS = ("distinct", "min", "max", "mean", "std")
 
 
 def profile_page(profile: Json, validation: Json, manifest: Json) -> str:
@@ -24,9 +25,7 @@ def profile_page(profile: Json, validation: Json, manifest: Json) -> str:
     Parameters
     ----------
     profile : mapping
-        `{"tables": {NAME: {"rows", "columns": {NAME: {"type", "nulls", ...}}, "correlations", "gaps"}}}`.
-        A column may have `histogram` (`edges`, `counts`) and `top` (`value`, `rows`); its other scalars are
-        shown as they are.
+        As `cd4ml.tables.profile.profile_tables` makes it.
     """
     sections = [_contract(validation)]
     for name, table in (profile.get("tables") or {}).items():
@@ -64,7 +63,13 @@ def _table(name: str, table: Json) -> list[Section]:
     rows = finite(table.get("rows"))
     overview = Section(f"table-{name}", words(name).capitalize(), part="Table")
     overview.intro.append(f"{count(rows)} rows, {len(columns)} columns.")
-    overview.tables = _overview(name, columns, rows) + _gaps(table.get("gaps"))
+    if table.get("sampled"):
+        overview.intro.append(
+            f"Distributions are of {count(table.get('rows_profiled'))} rows, evenly spread."
+        )
+    said, holes = _gaps(table.get("time"))
+    overview.intro += said
+    overview.tables = _overview(name, columns, rows) + holes
     found = _correlations(table.get("correlations"))
     if found:
         overview.figures.append(found)
@@ -78,17 +83,22 @@ def _table(name: str, table: Json) -> list[Section]:
 
 def _nulls(one: Json, rows: float | None) -> str:
     nulls = finite(one.get("nulls"))
-    share = finite(one.get("null_fraction"))
-    if share is None and nulls is not None and rows:
-        share = nulls / rows
-    return f"{count(nulls)} ({percent(share)})" if nulls is not None else percent(share)
+    return f"{count(nulls)} ({percent(nulls / rows)})" if nulls is not None and rows else count(nulls)
 
 
 def _scalars(one: Json) -> dict[str, str]:
-    """Return the scalar facts of a column, also those of its nested mappings, as texts."""
-    skip = ("type", "nulls", "null_fraction", "histogram", "top", "description")
-    kept = {name: value for name, value in one.items() if name not in skip}
-    return {name.split(".")[-1]: _fact(value) for name, value in flatten(kept) if value is not None}
+    """Return the facts of a column that fit in a table, as texts."""
+    kept = {name: one[name] for name in _FACTS if one.get(name) is not None}
+    if (outliers := _outliers(one)) is not None:
+        kept["outliers"] = outliers
+    return {name: _fact(value) for name, value in kept.items()}
+
+
+def _outliers(one: Json) -> int | None:
+    """Return the number of outliers, given alone or with their limits."""
+    found = one.get("outliers")
+    rows = finite(found.get("rows") if isinstance(found, Mapping) else found)
+    return None if rows is None else int(rows)
 
 
 def _fact(value: object) -> str:
@@ -106,26 +116,26 @@ def _overview(name: str, columns: Mapping[str, Json], rows: float | None) -> lis
     return [Grid(f"Columns of {words(name)}", head, cells, frozenset({"column", "type"}))] if cells else []
 
 
-def _gaps(gaps: object) -> list[Grid]:
-    """Return stretches of time without rows."""
-    if isinstance(gaps, Mapping):
-        return pairs("Gaps in time", gaps)
-    rows = [[_fact(value) for _, value in flatten(gap)] for gap in gaps] if isinstance(gaps, list) else []
-    if not rows or not isinstance(gaps, list):
-        return []
-    head = tuple(words(name) or "gap" for name, _ in flatten(gaps[0]))
-    return [Grid("Gaps in time", head, rows, frozenset(head))]
+def _gaps(found: object) -> tuple[list[str], list[Grid]]:
+    """Say how many steps of the calendar have no row, and list the holes."""
+    if not isinstance(found, Mapping):
+        return [], []
+    said = (
+        f"From {day(found.get('first'))} to {day(found.get('last'))} by {found.get('column')}: "
+        f"{count(found.get('missing_steps'))} of {count(found.get('expected_steps'))} steps of "
+        f"{count(found.get('step_seconds'))} seconds have no row; the longest gap is "
+        f"{count(found.get('longest_gap_steps'))} steps."
+    )
+    rows = [[day(gap.get("after")), count(gap.get("steps"))] for gap in found.get("gaps") or []]
+    head = ("after", "steps without a row")
+    return [said], [Grid("Gaps in time", head, rows, frozenset({"after"}))] if rows else []
 
 
 def _correlations(found: object) -> Figure | None:
-    """Draw correlations given as `columns` and `values`, or as a mapping of mappings."""
-    if not isinstance(found, Mapping) or not found:
+    """Draw the correlations of `columns`, given as the rows of `matrix`."""
+    if not isinstance(found, Mapping):
         return None
-    if "columns" in found:
-        names, values = list(found["columns"]), found.get("values") or found.get("matrix") or []
-    else:
-        names = list(found)
-        values = [[(found[a] or {}).get(b) for b in names] for a in names]
+    names, values = list(found.get("columns") or []), list(found.get("matrix") or [])
     if len(names) < 2 or len(values) != len(names):
         return None
     svg = heatmap([str(name) for name in names], values, label="Correlations of numeric columns")
@@ -139,21 +149,14 @@ def _distribution(column: str, one: Json) -> Markup | None:
     if isinstance(shape, Mapping) and shape.get("counts"):
         label = f"Distribution of {column}"
         return histogram(shape.get("edges") or [], shape["counts"], label=label, unit=column, height=190)
-    top: Sequence[Any] = one.get("top") or []
-    rows = [Dot(*_category(item)) for item in top][:CATEGORIES_SHOWN]
-    return dots(rows, label=f"Most frequent values of {column}", axis=f"rows by {column}") if rows else None
-
-
-def _category(item: Any) -> tuple[str, float | None]:
-    """Read a frequent value, written as a mapping or as a pair."""
-    if isinstance(item, Mapping):
-        n = next((item[key] for key in ("rows", "n", "count") if key in item), None)
-        return str(item.get("value")), finite(n)
-    return str(item[0]), finite(item[1])
+    top: Sequence[Sequence[Any]] = one.get("top") or []
+    rows = [Dot(str(value), finite(n)) for value, n in top[:CATEGORIES_SHOWN]]
+    label = f"Most frequent values of {column}"
+    return dots(rows, label=label, axis=f"rows by {column}", zero=True) if rows else None
 
 
 def _caption(column: str, one: Json, rows: float | None) -> str:
-    outliers = finite(one.get("outliers"))
+    outliers = _outliers(one)
     said = f"{column} ({one.get('type', 'unknown type')}), nulls: {_nulls(one, rows)}"
-    said += f", outliers: {dash(int(outliers))}" if outliers is not None else ""
+    said += f", outliers: {outliers:,}" if outliers is not None else ""
     return f"{said}. {one['description']}" if one.get("description") else f"{said}."

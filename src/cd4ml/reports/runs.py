@@ -56,7 +56,7 @@ def _estimate(value: Any) -> float | None:
 
 def _section(name: str, runs: Sequence[Run], view: MetricView) -> Section:
     section = Section(f"problem-{name}", words(name).capitalize())
-    section.intro.append(", ".join(chips([_status(run).word for run in runs])) + ".")
+    section.intro.append(", ".join(chips([_status(run).said for run in runs])) + ".")
     values = [_holdout(run, view.name) for run in runs]
     pairs = [limits(value) for value in values]
     one = Series(
@@ -74,7 +74,8 @@ def _section(name: str, runs: Sequence[Run], view: MetricView) -> Section:
 
 
 def _status(run: Run) -> Status:
-    return Status(_SIGNS.get(str(run.get("decision")), "skipped"))
+    decision = str(run.get("decision") or "not judged")
+    return Status(_SIGNS.get(decision, "skipped"), words(decision))
 
 
 def _table(runs: Sequence[Run], values: Sequence[Any], view: MetricView) -> Grid:
@@ -91,7 +92,7 @@ def _table(runs: Sequence[Run], values: Sequence[Any], view: MetricView) -> Grid
             short_id(run.get("snapshot")) or "–",
             said or "–",
         ]
-        rows.append([str(run.get("id")), _status(run), day(run.get("started")), *score, *made])
+        rows.append([str(run.get("id")), _status(run), day(run.get("started") or "–"), *score, *made])
     head = ("run", "decision", "started", view.title, "interval", "branch", "commit", "snapshot", "changed")
     plain = frozenset(head) - {view.title, "interval"}
     return Grid("Runs, the newest first", head, rows, plain, stacked=True)

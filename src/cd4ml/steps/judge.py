@@ -52,8 +52,8 @@ def judge_model(
         "bundle": bundle_id(bundle),
         "model": model,
         "snapshot": read(snapshot / "manifest.json")["id"],
-        "problem": lineage["problem"],
-        "git_commit": lineage.get("git_commit", ""),
+        "problem": lineage["fingerprint"]["problem"],
+        "git_commit": lineage["git"]["commit"],
     }
     gates = [
         _contract(found, snapshot, dataset),
@@ -61,7 +61,7 @@ def judge_model(
         *_thresholds(found, evaluation),
         *_serving(found, checks),
     ]
-    changed = changed_axes(lineage | {"model": model}, previous)
+    changed = changed_axes(lineage["fingerprint"] | {"model": model}, previous)
     verdict = judge(gates, found.name, subject, changed, found.gates.approval)
     write_json(out, verdict.to_dict())
     write_text(markdown, verdict.to_markdown())

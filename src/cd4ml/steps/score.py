@@ -28,15 +28,14 @@ def score_model(problem: Path, snapshot: Path, dataset: Path, model: Path, out: 
     import numpy as np
 
     from cd4ml.adapters.storage import atomic
-    from cd4ml.errors import IntegrityError
     from cd4ml.models import evaluation
-    from cd4ml.steps.search import QUANTILE, load_model
+    from cd4ml.models.importance import permutation_importance
+    from cd4ml.models.persist import load_model
     from cd4ml.tables.dataset import Dataset
 
     found, data = problem_of(problem), Dataset.load(dataset)
-    fitted, quantile = load_model(model), load_model(model, QUANTILE)
-    if fitted is None:
-        raise IntegrityError(f"expected estimator.skops in {model}; it is missing. Run the choice again")
+    judged = load_model(model)
+    fitted, quantile = judged.fitted, judged.quantile
     holdout, features = _holdout(data), np.ascontiguousarray(data.X[data.role == 1])
     predicted = fitted.predict(features)
     candidates = {path.stem: np.load(path) for path in sorted((model / "candidates").glob("*.npy"))}
@@ -45,7 +44,7 @@ def score_model(problem: Path, snapshot: Path, dataset: Path, model: Path, out: 
     page["clipped_negative"] = (
         int((fitted.unclipped(features) < 0).sum()) if found.task == "regression" else 0
     )
-    page["importances"] = _importances(found, data, model)
+    page["importances"] = permutation_importance(found, judged.onnx, data, seed=found.search.seed)
     improvements = evaluation.compare(found, holdout, predicted)
     with atomic.directory(out) as folder:
         atomic.write_json(folder / "metrics.json", metrics)
@@ -96,11 +95,3 @@ def _bias(problem: Problem, holdout: Holdout, predicted: Any) -> list[dict[str, 
         seed=problem.search.seed,
     )
     return [row.to_dict() for row in rows if row.n]
-
-
-def _importances(problem: Problem, data: Dataset, model: Path) -> list[dict[str, Any]]:
-    from cd4ml.models.importance import permutation_importance
-    from cd4ml.steps.search import load_model
-
-    fitted = load_model(model)
-    return [] if fitted is None else permutation_importance(problem, data, fitted)

@@ -6,17 +6,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cd4ml.steps.documents import problem_of, read
 
-if TYPE_CHECKING:
-    from cd4ml.models.fit import Fitted
-
-__all__ = ["choose_model", "load_model", "plan_search", "search_family"]
-
-ESTIMATOR = "estimator"
-QUANTILE = "quantile"
+__all__ = ["choose_model", "plan_search", "search_family"]
 
 
 def _progress(line: str) -> None:
@@ -60,7 +54,6 @@ def search_family(problem: Path, dataset: Path, task: dict[str, Any], out: Path)
     with atomic.directory(out) as folder:
         atomic.write_json(folder / "result.json", result)
         np.save(folder / "holdout.npy", fitted.predict(np.ascontiguousarray(data.X[data.role == 1])))
-        _dump(fitted, folder, ESTIMATOR)
     return {found.metrics.primary: result["best"]["mean"], "row_fits": float(result["row_fits"])}
 
 
@@ -72,12 +65,13 @@ def choose_model(problem: Path, dataset: Path, results: Sequence[Path], out: Pat
     results : sequence of Path
         The folders that `search_family` wrote.
     out : Path
-        Folder with estimator.skops, model.json, search.json, candidates/NAME.npy and, with `stock`,
-        quantile.skops.
+        Folder with the model and its export, search.json, and candidates/NAME.npy with the holdout as each
+        candidate predicts it.
     """
     import shutil
 
     from cd4ml.adapters.storage import atomic
+    from cd4ml.models.persist import export_model, save_model
     from cd4ml.models.search import choose, refit
     from cd4ml.tables.dataset import Dataset
 
@@ -85,11 +79,9 @@ def choose_model(problem: Path, dataset: Path, results: Sequence[Path], out: Pat
     folders = {result["name"]: (result, path) for path in results for result in [read(path / "result.json")]}
     tried = [folders[name][0] for name in sorted(folders)]
     winner = choose(found, tried)
-    refitted = refit(found, data, winner, found.search.repeats, _progress)
+    model = export_model(refit(found, data, winner, found.search.repeats, _progress), data.names)
     with atomic.directory(out) as folder:
-        _dump(refitted.fitted, folder, ESTIMATOR)
-        if refitted.quantile is not None:
-            _dump(refitted.quantile, folder, QUANTILE)
+        save_model(folder, model)
         (folder / "candidates").mkdir()
         for name, (_, path) in folders.items():
             shutil.copyfile(path / "holdout.npy", folder / "candidates" / f"{name}.npy")
@@ -99,25 +91,7 @@ def choose_model(problem: Path, dataset: Path, results: Sequence[Path], out: Pat
             "budget_row_fits": found.search.budget_row_fits,
             "spent_row_fits": sum(result["row_fits"] for result in tried),
             "seed": found.search.seed,
-            "repeats": refitted.repeats,
+            "repeats": model.repeats,
         }
         atomic.write_json(folder / "search.json", document)
     return {found.metrics.primary: winner["mean"], "spent_row_fits": float(document["spent_row_fits"])}
-
-
-def _dump(fitted: Fitted, folder: Path, name: str) -> None:
-    from cd4ml.adapters.storage import atomic
-    from cd4ml.models.persist import dump_estimator
-
-    atomic.write_bytes(folder / f"{name}.skops", dump_estimator(fitted.estimator))
-    atomic.write_json(folder / f"{name}.json", fitted.describe())
-
-
-def load_model(folder: Path, name: str = ESTIMATOR) -> Fitted | None:
-    """Return a fitted model of `choose_model`, or None when there is none of this name."""
-    from cd4ml.models.fit import Fitted
-    from cd4ml.models.persist import load_estimator
-
-    if not (folder / f"{name}.skops").exists():
-        return None
-    return Fitted(estimator=load_estimator(folder / f"{name}.skops"), **read(folder / f"{name}.json"))

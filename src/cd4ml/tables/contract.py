@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from cd4ml.tables.ahead import ahead
 from cd4ml.tables.anomalies import Anomaly, TableReport
 from cd4ml.tables.keys import later_duplicates, unmatched
 from cd4ml.tables.read import read_batches
@@ -67,7 +68,7 @@ def check_tables(
         table = problem.tables[name]
         with TableWriter(folder / f"{name}.parquet", table_schema(table)) as writer:
             check = RowCheck(name, table, now, [rule.columns for rule in table.unique])
-            check.run(read_batches(table, sources[name], data), writer)
+            check.run(ahead(read_batches(table, sources[name], data)), writer)
             content = writer.finish()
         broken = _broken_keys(check, content, {**done, name: content})
         if broken:
@@ -146,7 +147,10 @@ def _row_numbers(check: RowCheck, rows: int) -> npt.NDArray[np.int64]:
 
 
 def _rewrite(
-    check: RowCheck, content: TableContent, reasons: Mapping[int, Sequence[str]], numbers: npt.NDArray[np.int64]
+    check: RowCheck,
+    content: TableContent,
+    reasons: Mapping[int, Sequence[str]],
+    numbers: npt.NDArray[np.int64],
 ) -> TableContent:
     """Write the table again without some positions, which go to the quarantine as text."""
     import polars as pl
@@ -194,7 +198,9 @@ def _judge_table(name: str, table: Table, checked: CheckedTable, absent: bool, n
         report.anomalies.append(Anomaly(name, column, kind, severity, 0, detail, limit, measured))
 
     if rows < table.rows.min:
-        detail = f"expected at least {table.rows.min} rows; found {rows} ({report.rows_quarantined} in quarantine)"
+        detail = (
+            f"expected at least {table.rows.min} rows; found {rows} ({report.rows_quarantined} in quarantine)"
+        )
         about("DATASET_LOW_NUM_EXAMPLES", table.rows.severity, detail, table.rows.min, rows)
     if table.rows.max is not None and rows > table.rows.max:
         detail = f"expected at most {table.rows.max} rows; found {rows}"
@@ -203,7 +209,9 @@ def _judge_table(name: str, table: Table, checked: CheckedTable, absent: bool, n
         newest = _newest(checked.content.path, table.freshness.column)
         oldest_allowed = now.replace(tzinfo=None) - table.freshness.within
         if newest is not None and newest < oldest_allowed:
-            detail = f"expected a value since {oldest_allowed.isoformat(' ', 'seconds')}; the newest is {newest}"
+            detail = (
+                f"expected a value since {oldest_allowed.isoformat(' ', 'seconds')}; the newest is {newest}"
+            )
             about(
                 "DATASET_NOT_FRESH", table.freshness.severity, detail, oldest_allowed.isoformat(),
                 newest.isoformat(), table.freshness.column,

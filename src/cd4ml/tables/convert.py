@@ -58,7 +58,7 @@ def prepared(name: str, column: Column, form: Csv, dtype: pl.DataType) -> pl.Exp
     others = [text for text in form.missing if text or form.strip]
     if others:
         value = pl.when(value.is_in(others)).then(None).otherwise(value)
-    return value.replace(column.replace) if column.replace else value
+    return (value.replace(column.replace) if column.replace else value).alias(name)
 
 
 def typed(name: str, column: Column, dtype: pl.DataType) -> pl.Expr:
@@ -67,10 +67,12 @@ def typed(name: str, column: Column, dtype: pl.DataType) -> pl.Expr:
 
     value = pl.col(name)
     if column.type in ("text", "category"):
-        return value.cast(pl.String)
-    if isinstance(dtype, pl.String):
-        return _from_text(value, column)
-    return _from_typed(value, column, dtype)
+        found = value.cast(pl.String)
+    elif isinstance(dtype, pl.String):
+        found = _from_text(value, column)
+    else:
+        found = _from_typed(value, column, dtype)
+    return found.alias(name)
 
 
 def _from_text(value: pl.Expr, column: Column) -> pl.Expr:

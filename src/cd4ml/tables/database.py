@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -58,14 +57,16 @@ def _sqlite(file: str, query: str, data: str) -> Iterator[pl.DataFrame]:
     if not path.is_file():
         raise SourceError(f"expected a sqlite database at {file}; found nothing there or in {data}")
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)) as connection:
             cursor = connection.execute(query)
             names = [item[0] for item in cursor.description or ()]
             yield _text_frame(names, [])
             while rows := cursor.fetchmany(_ROWS):
                 yield _text_frame(names, rows)
     except sqlite3.Error as error:
-        raise SourceError(f"{file}: expected a query that gives rows; found: {error}. Mend `query`") from error
+        raise SourceError(
+            f"{file}: expected a query that gives rows; found: {error}. Mend `query`"
+        ) from error
 
 
 def _text_frame(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pl.DataFrame:

@@ -100,7 +100,9 @@ def _find(file: str, data: str, scratch: Path) -> Source | None:
     for candidate in candidates(file):
         path = Path(base) / candidate
         if path.is_dir():
-            raise SourceError(f"expected the file '{candidate}' in {base}; found a folder. Give a file's name")
+            raise SourceError(
+                f"expected the file '{candidate}' in {base}; found a folder. Give a file's name"
+            )
         if path.is_file():
             return Source(candidate, path, _state(path))
     return None

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from cd4ml.errors import SourceError
+from cd4ml.tables.ahead import ahead
 from cd4ml.tables.records import split_records
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def open_text(path: Path, name: str) -> Iterator[BinaryIO]:
             f"{name}: expected a whole gzip file; found that it ends too early. Copy it again"
         ) from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise SourceError(f"{name}: expected a gzip file; found damaged bytes ({error}). Copy it again") from error
+        raise SourceError(
+            f"{name}: expected a gzip file; found damaged bytes ({error}). Copy it again"
+        ) from error
     except PermissionError as error:
         raise SourceError(f"{name}: expected a readable file; found no right to read it") from error
 
@@ -70,7 +73,7 @@ def read_header(file: BinaryIO, table: Table, name: str) -> list[str]:
         raise SourceError(
             f"{name}: expected a header line with {', '.join(table.columns)}; found an empty file. Send it again"
         )
-    text = _decode(line.removeprefix(_BYTE_ORDER_MARK), form, name, position, 1)
+    text = _decode(line.removeprefix(_BYTE_ORDER_MARK), form, name, position, first_line=True)
     names = [field.strip() for field in next(csv.reader([text], delimiter=form.delimiter))]
     twice = sorted({field for field in names if names.count(field) > 1})
     if twice:
@@ -104,14 +107,14 @@ def read_blocks(file: BinaryIO, header: Sequence[str], form: Csv, name: str) -> 
     """
     position = file.tell()
     first = True
-    for block in _cut(file, form, name):
+    for block in ahead(_cut(file, name)):
         clean = block.removeprefix(_BYTE_ORDER_MARK) if first and not form.header else block
         yield _parse(_utf8(clean, form), header, form, name, position)
         position += len(block)
         first = False
 
 
-def _cut(file: BinaryIO, form: Csv, name: str) -> Iterator[bytes]:
+def _cut(file: BinaryIO, name: str) -> Iterator[bytes]:
     """Cut a file into blocks that end with a record."""
     held: list[bytes] = []
     size = quotes = 0
@@ -135,7 +138,7 @@ def _cut(file: BinaryIO, form: Csv, name: str) -> Iterator[bytes]:
 
 def _unclosed(name: str, position: int) -> SourceError:
     return SourceError(
-        f'{name}: expected quotes in pairs; found one that is never closed behind byte {position}. Double quotes'
+        f"{name}: expected quotes in pairs; found one that is never closed behind byte {position}. Double quotes"
         ' within values ("")'
     )
 
@@ -146,9 +149,10 @@ def _utf8(block: bytes, form: Csv) -> bytes:
 
 def _parse(block: bytes, header: Sequence[str], form: Csv, name: str, position: int) -> TextBlock:
     width = len(header)
-    if b'"' not in block and not form.comment and not _has_blank_line(block):
+    if b'"' not in block and not form.comment and width > 1:
         frame = _frame(block, header, form, name, position)
         complete = block.count(form.delimiter.encode()) == (width - 1) * frame.height
+        # blank and short lines lack delimiters, long ones have too many: both together need an empty last field
         if complete and not frame[:, -1].null_count():
             return frame, [], frame.height
     split = split_records(block, form, width)
@@ -165,10 +169,6 @@ def empty_frame(header: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(schema=dict.fromkeys(header, pl.String))
 
 
-def _has_blank_line(block: bytes) -> bool:
-    return block.startswith((b"\n", b"\r\n")) or b"\n\n" in block or b"\n\r\n" in block
-
-
 def _frame(block: bytes, header: Sequence[str], form: Csv, name: str, position: int) -> pl.DataFrame:
     import polars as pl
 
@@ -182,10 +182,9 @@ def _frame(block: bytes, header: Sequence[str], form: Csv, name: str, position: 
             separator=form.delimiter,
             infer_schema=False,
             truncate_ragged_lines=True,
-            rechunk=False,
         )
     except pl.exceptions.ComputeError as error:
-        _decode(block, form, name, position, None)
+        _decode(block, form, name, position)
         raise SourceError(
             f"{name}: expected delimited text; found a field that cannot be read behind byte {position}, most likely"
             ' a quote within a value: double it ("")'
@@ -194,13 +193,14 @@ def _frame(block: bytes, header: Sequence[str], form: Csv, name: str, position: 
     return frame
 
 
-def _decode(line: bytes, form: Csv, name: str, position: int, number: int | None) -> str:
+def _decode(data: bytes, form: Csv, name: str, position: int, first_line: bool = False) -> str:
     """Return text, or raise SourceError that says where the first wrong byte is."""
     try:
-        return line.decode(form.encoding)
+        return data.decode(form.encoding)
     except UnicodeDecodeError as error:
-        place = f"line {number}" if number else f"line {line[: error.start].count(b'\n') + 1} behind byte {position}"
+        line = data[: error.start].count(b"\n") + 1
+        place = f"line {line}" + ("" if first_line else f" behind byte {position}")
         raise SourceError(
-            f"{name}: expected UTF-8; found the byte 0x{line[error.start]:02x} at byte {position + error.start}"
+            f"{name}: expected UTF-8; found the byte 0x{data[error.start]:02x} at byte {position + error.start}"
             f" ({place}). Save it as UTF-8, or set `csv: {{encoding: latin-1}}`"
         ) from error

@@ -21,7 +21,7 @@ from cd4ml.adapters.storage import atomic
 __all__ = ["ContentCache"]
 
 Tree = list[list[Any]]
-"""Relative path, size in bytes and time of change in nanoseconds of each file; empty when nothing is there."""
+"""Relative path, size in bytes and time of change in nanoseconds of each file; empty when there is none."""
 
 
 def _tree(path: Path) -> Tree:

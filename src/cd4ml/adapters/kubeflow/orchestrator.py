@@ -1,4 +1,4 @@
-"""The process that walks a pipeline with kfp.local, run as `python -m cd4ml.adapters.kubeflow.orchestrator`."""
+"""The process that walks a pipeline with kfp.local."""
 
 from __future__ import annotations
 

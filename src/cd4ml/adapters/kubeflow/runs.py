@@ -74,7 +74,7 @@ class LocalRun:
         return artifacts[output]
 
     def parameters(self, name: str) -> dict[str, Any]:
-        """Return what a task returned by name; {} when it did not run, because it stood behind a condition."""
+        """Return what a task returned, by name; {} when it stood behind a condition and did not run."""
         for task in reversed(self.tasks):
             if task.name == name:
                 single = task.parameters.get("Output")

@@ -43,15 +43,20 @@ class S3Storage:
         http://host:port or https://host; CD4ML_S3_ENDPOINT or https://s3.amazonaws.com by default.
         Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, then the MinIO
         variables, the AWS credentials file and the machine's role.
+    timeout_seconds : float
+        How long the server may be silent before it is given up.
     """
 
-    def __init__(self, bucket: str, prefix: str = "", endpoint: str | None = None) -> None:
+    def __init__(
+        self, bucket: str, prefix: str = "", endpoint: str | None = None, timeout_seconds: float = 30.0
+    ) -> None:
         if not _BUCKET.fullmatch(bucket):
             raise UsageError(
                 f"a bucket's name is 3 to 63 lower-case letters, digits, '.' or '-'; got {bucket!r}."
                 " Mend CD4ML_STORE"
             )
         self.bucket = bucket
+        self._timeout_seconds = timeout_seconds
         self.prefix = folder_prefix(prefix)
         self.endpoint = s3_client.check_endpoint(
             endpoint or os.environ.get("CD4ML_S3_ENDPOINT") or "https://s3.amazonaws.com"
@@ -129,11 +134,11 @@ class S3Storage:
 
     @cached_property
     def _client(self) -> Minio:
-        return s3_client.connect(self.endpoint, retries=2)
+        return s3_client.connect(self.endpoint, retries=2, timeout_seconds=self._timeout_seconds)
 
     @cached_property
     def _writer(self) -> ConditionalWriter:
-        return ConditionalWriter(self.endpoint, self.bucket, self.prefix)
+        return ConditionalWriter(self.endpoint, self.bucket, self.prefix, self._timeout_seconds)
 
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)

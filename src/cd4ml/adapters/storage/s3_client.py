@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["check_endpoint", "connect"]
 
 _CONNECT_TIMEOUT_SECONDS = 3.0
-_READ_TIMEOUT_SECONDS = 30.0
 _ROLE_TIMEOUT_SECONDS = 1.0
 
 
@@ -39,7 +38,7 @@ def check_endpoint(endpoint: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def connect(endpoint: str, retries: int) -> Minio:
+def connect(endpoint: str, retries: int, timeout_seconds: float) -> Minio:
     """Return a client of `endpoint` that gives up within seconds when nobody answers.
 
     Raises
@@ -58,7 +57,7 @@ def connect(endpoint: str, retries: int) -> Minio:
         secure=parts.scheme == "https",
         region=region or (None if amazon else "us-east-1"),
         credentials=_credentials(endpoint),
-        http_client=_pool(_CONNECT_TIMEOUT_SECONDS, _READ_TIMEOUT_SECONDS, retries),
+        http_client=_pool(_CONNECT_TIMEOUT_SECONDS, timeout_seconds, retries),
     )
 
 

@@ -31,7 +31,8 @@ _etag_forms: dict[tuple[str, str], str] = {}
 class ConditionalWriter:
     """Conditional PUTs (If-None-Match: * or If-Match) to one bucket.
 
-    Before the first one a throw-away object shows whether the server honours conditions; one that ignores them
+    Before the first one a throw-away object shows whether the server honours conditions; one that ignores
+    them
     is refused, because two writers would overwrite each other in silence. An answer that says neither yes nor
     no (Ceph RGW 16 gives HTTP 500 to the loser of a race) is settled by looking at the object: each attempt
     writes a mark of its own beside the data.
@@ -40,6 +41,7 @@ class ConditionalWriter:
     endpoint: str
     bucket: str
     prefix: str
+    timeout_seconds: float
 
     def put(self, name: str, data: bytes, expected: str | None) -> str:
         """Write the object `name` if its ETag is `expected` (None: if it is not there); return the new one.
@@ -61,7 +63,7 @@ class ConditionalWriter:
     @cached_property
     def _client(self) -> Minio:
         # A conditional PUT that the client sent twice could lose against itself, so it does not repeat any.
-        return s3_client.connect(self.endpoint, retries=0)
+        return s3_client.connect(self.endpoint, retries=0, timeout_seconds=self.timeout_seconds)
 
     def _put(self, name: str, data: bytes, expected: str | None, form: str) -> str:
         for attempt in range(_ATTEMPTS):
@@ -146,5 +148,6 @@ class ConditionalWriter:
     def _unconditional(self, header: str) -> UsageError:
         return UsageError(
             f"the S3 server at {self.endpoint} does not honour {header} on PUT, so two writers could"
-            " overwrite each other in silence; use Amazon S3, MinIO or Ceph RGW, or set CD4ML_STORE to a folder"
+            " overwrite each other in silence; use Amazon S3, MinIO or Ceph RGW, or set CD4ML_STORE to a"
+            " folder"
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 
@@ -36,6 +37,7 @@ FORTNIGHT = 14
 EMPTY_DAYS_STOP = 0.4
 """Probability, on each further day, that an empty shelf is filled."""
 TRANSACTIONS = 1500.0
+OIL_STEP, OIL_MEMORY = 0.8, 0.97
 SAMPLED_DAYS = 28
 ATTEMPTS = 8
 TAIL_SHARE, MIN_TAIL = 0.2, 64
@@ -291,14 +293,15 @@ def cached_shop(spec: ShopSpec) -> Shop:
 def oil_prices(spec: ShopSpec) -> tuple[list[date], FloatArray]:
     """Return the working days from the shop's first to the end of August 2017 and the oil price on each.
 
-    A random walk around a fall from 95 to 45 dollars; NaN on the first day and on some 3 % of others. The
-    price has no effect on sales.
+    An autoregression around a fall from 95 to 45 dollars; NaN on the first day and on some 3 % of others.
+    The price has no effect on sales.
     """
     first, last = spec.first_date.toordinal(), date(2017, 8, 31).toordinal()
     days = [when for when in map(date.fromordinal, range(first, last + 1)) if when.weekday() < 5]
     rng = generator(spec.seed, "oil")
     years = np.array([(when - date(2014, 12, 1)).days / 365.25 for when in days])
-    price = 70 - 25 * np.tanh(2 * years) + 0.6 * np.cumsum(rng.standard_normal(len(days)))
+    steps = (OIL_STEP * rng.standard_normal(len(days))).tolist()
+    price = 70 - 25 * np.tanh(2 * years) + list(accumulate(steps, lambda at, step: OIL_MEMORY * at + step))
     price = np.round(np.clip(price, 26.0, 112.0), 2)
     price[rng.random(len(days)) < 0.03] = np.nan
     price[0] = np.nan

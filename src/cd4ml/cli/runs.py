@@ -1,0 +1,117 @@
+"""`cd4ml runs`: what was run, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from cd4ml.cli.console import emit
+from cd4ml.cli.table import cell, sparkline, table
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Runs: list, show, compare, trend.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
+Problem = Annotated[str | None, typer.Option("--problem", "-p", help="Only runs of this problem.")]
+
+
+def _store() -> Any:
+    from cd4ml.adapters.runs import RunStore
+    from cd4ml.adapters.storage import open_store
+
+    return RunStore(open_store())
+
+
+def _commit(run: Mapping[str, Any]) -> str:
+    git = run.get("git") or {}
+    commit, changes, _ = str(git.get("commit", "")).partition("+")
+    return commit[:8] + ("+changes" if changes or git.get("dirty") else "")
+
+
+@app.command("list")
+def list_runs(
+    problem: Problem = None,
+    branch: Annotated[str | None, typer.Option(help="Only runs of this git branch.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the runs in the store, the newest first.
+
+    Example: cd4ml runs list --problem bike-demand --limit 5
+    """
+    runs = _store().list(problem, branch, limit)
+    rows = [
+        (
+            run.get("id"),
+            run.get("problem"),
+            run.get("started"),
+            run.get("decision"),
+            _commit(run),
+            (run.get("git") or {}).get("branch"),
+            run.get("seconds"),
+        )
+        for run in runs
+    ]
+    headers = ("run", "problem", "started", "decision", "commit", "branch", "seconds")
+    nothing = ["no runs; make one with 'cd4ml run PROBLEM', or set CD4ML_STORE to the store that has them"]
+    emit(runs, as_json, table(headers, rows) if rows else nothing)
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="An id, its beginning, or 'latest'.")] = "latest",
+    as_json: Json = False,
+) -> None:
+    """Show everything that was recorded of one run.
+
+    Example: cd4ml runs show latest
+    """
+    from cd4ml.adapters.differences import flatten
+
+    found = _store().get(run)
+    emit(found, as_json, table(("name", "value"), sorted(flatten(found).items())))
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN...", help="Ids, beginnings of ids, 'latest'.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Show what differs between two runs or more: data, commit, parameters, metrics, decision.
+
+    Example: cd4ml runs compare 20260131T120000Z-1f2e3d4c latest
+    """
+    found = _store().compare(runs)
+    rows = [(row.name, *row.values) for row in found]
+    same = [f"the {len(runs)} runs do not differ, but for their times"]
+    emit([asdict(row) for row in found], as_json, table(("what", *runs), rows) if rows else same)
+
+
+@app.command()
+def trend(
+    metric: Annotated[str, typer.Argument(help="A metric of the holdout, such as wape.")],
+    problem: Annotated[str, typer.Option("--problem", "-p", help="The problem whose runs are looked at.")],
+    as_json: Json = False,
+) -> None:
+    """Show how a metric went from run to run, the oldest first, with its confidence intervals.
+
+    Example: cd4ml runs trend wape --problem sales-forecast
+    """
+    points = _store().trend(metric, problem)
+    rows = [
+        (point.time, point.commit[:8], point.branch, point.estimate, point.low, point.high)
+        for point in points
+    ]
+    estimates = [point.estimate for point in points]
+    line = f"{metric} of {problem}: {sparkline(estimates)}  {cell(min(estimates))} to {cell(max(estimates))}"
+    emit(
+        [asdict(point) for point in points],
+        as_json,
+        [line, "", *table(("time", "commit", "branch", metric, "low", "high"), rows)],
+    )

@@ -1,0 +1,213 @@
+"""Rows as callers send them, checked against a bundle's contract and turned into columns, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+
+from cd4ml.errors import DataError, nearest
+from cd4ml.features.columns import CategoryArray, ColumnLike, ColumnSet, length
+
+__all__ = ["columns_from_rows", "rows_from_columns"]
+
+Field = Mapping[str, Any]
+
+
+def columns_from_rows(
+    contract: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, ColumnLike]:
+    """Return the columns of rows that hold a contract.
+
+    Parameters
+    ----------
+    contract : mapping
+        contract.json of a bundle.
+    rows : sequence of mappings
+        As from JSON: text, numbers, booleans, null; dates in ISO 8601 without a zone.
+
+    Raises
+    ------
+    DataError
+        Naming row (from 0), field, what is allowed and what was found; or that there are no rows, or too
+        many.
+    """
+    most = int(contract["max_rows"])
+    if not rows or len(rows) > most:
+        raise DataError(f"expected from 1 to {most} rows; found {len(rows)}")
+    fields: Mapping[str, Field] = contract["inputs"]["properties"]
+    for index, row in enumerate(rows):
+        _check_names(index, row, fields)
+    return {name: _column(name, field, [row.get(name) for row in rows]) for name, field in fields.items()}
+
+
+def _check_names(index: int, row: Any, fields: Mapping[str, Field]) -> None:
+    if not isinstance(row, Mapping):
+        raise DataError(f"row {index}: expected an object with fields; found {_shown(row)}")
+    if row.keys() <= fields.keys():
+        return
+    extra = min(str(name) for name in row if name not in fields)
+    raise DataError(
+        f"row {index}: unknown field '{extra}'{nearest(extra, fields)}; expected {', '.join(fields)}"
+    )
+
+
+def _column(name: str, field: Field, values: list[Any]) -> ColumnLike:
+    read = _READERS[field["kind"]]
+    found: list[Any] = []
+    for index, value in enumerate(values):
+        if value is None and field["nullable"]:
+            found.append(None)
+            continue
+        try:
+            parsed = read(value)
+        except (TypeError, ValueError):
+            raise _refusal(index, name, field, value) from None
+        if not _allowed(field, parsed):
+            raise _refusal(index, name, field, value)
+        found.append(parsed)
+    return _MAKERS[field["kind"]](found)
+
+
+def _refusal(index: int, name: str, field: Field, value: Any) -> DataError:
+    missing = "; found nothing" if value is None else f"; found {_shown(value)}"
+    suggestion = nearest(value, field["enum"]) if isinstance(value, str) and "enum" in field else ""
+    return DataError(f"row {index}: field '{name}' must be {_expected(field)}{missing}{suggestion}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_WORDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "text": "a text",
+    "category": "a text",
+    "boolean": "true or false",
+    "date": "a date such as 2017-08-16",
+    "timestamp": "a time such as 2017-08-16T13:00:00",
+}
+_MOST_LISTED = 12
+
+
+def _expected(field: Field) -> str:
+    words = _WORDS[field["kind"]]
+    low, high = field.get("minimum"), field.get("maximum")
+    words += f" from {low}" if low is not None else ""
+    words += f" up to {high}" if high is not None else ""
+    if "enum" in field:
+        listed = ", ".join(str(value) for value in field["enum"][:_MOST_LISTED])
+        more = len(field["enum"]) - _MOST_LISTED
+        words += f", one that training saw: {listed}" + (f" and {more} more" if more > 0 else "")
+    return words + (" or null" if field["nullable"] else "")
+
+
+def _allowed(field: Field, value: Any) -> bool:
+    if "enum" in field and value not in field["enum"]:
+        return False
+    low, high = field.get("minimum"), field.get("maximum")
+    if isinstance(value, datetime):
+        low = None if low is None else datetime.fromisoformat(str(low))
+        high = None if high is None else datetime.fromisoformat(str(high))
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _read_integer(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != math.floor(value):
+        raise TypeError
+    if abs(value) >= 2**63:
+        raise ValueError
+    return int(value)
+
+
+def _read_number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError
+    return float(value)
+
+
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _read_boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _read_time(value: Any) -> datetime:
+    found = datetime.fromisoformat(_read_text(value))
+    if found.tzinfo is not None or found.microsecond:
+        raise ValueError
+    return found
+
+
+def _read_date(value: Any) -> datetime:
+    found = date.fromisoformat(_read_text(value))
+    return datetime(found.year, found.month, found.day)
+
+
+def _make_numbers(values: list[Any]) -> ColumnLike:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _make_integers(values: list[Any]) -> ColumnLike:
+    return _make_numbers(values) if None in values else np.array(values, dtype=np.int64)
+
+
+def _make_categories(values: list[Any]) -> ColumnLike:
+    position: dict[str, int] = {}
+    codes = [-1 if value is None else position.setdefault(value, len(position)) for value in values]
+    return CategoryArray(np.array(codes, dtype=np.int32), tuple(position))
+
+
+def _make_times(values: list[Any]) -> ColumnLike:
+    return np.array(
+        [np.datetime64("NaT") if v is None else np.datetime64(v, "s") for v in values], "datetime64[s]"
+    )
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "integer": _read_integer,
+    "number": _read_number,
+    "text": _read_text,
+    "category": _read_text,
+    "boolean": _read_boolean,
+    "date": _read_date,
+    "timestamp": _read_time,
+}
+_MAKERS: dict[str, Callable[[list[Any]], ColumnLike]] = {
+    "integer": _make_integers,
+    "number": _make_numbers,
+    "text": _make_categories,
+    "category": _make_categories,
+    "boolean": _make_numbers,
+    "date": _make_times,
+    "timestamp": _make_times,
+}
+
+
+def rows_from_columns(contract: Mapping[str, Any], columns: ColumnSet) -> list[dict[str, Any]]:
+    """Return columns as the rows that a caller would send; `columns_from_rows` reads them back."""
+    fields: Mapping[str, Field] = contract["inputs"]["properties"]
+    lists = {name: _values(field["kind"], columns[name]) for name, field in fields.items()}
+    return [{name: lists[name][i] for name in fields} for i in range(length(columns))]
+
+
+def _values(kind: str, column: ColumnLike) -> list[Any]:
+    if isinstance(column, CategoryArray):
+        named: list[str | None] = [*column.categories, None]
+        return [named[code] for code in column.codes.tolist()]
+    if column.dtype.kind == "M":
+        width = len("2017-08-16") if kind == "date" else None
+        return [None if np.isnat(value) else str(value)[:width] for value in column]
+    make: Callable[[float], Any] = {"integer": int, "boolean": bool}.get(kind, float)
+    return [None if value != value else make(value) for value in column.tolist()]  # noqa: PLR0124 - NaN

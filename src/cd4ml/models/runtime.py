@@ -1,0 +1,134 @@
+"""A bundle that predicts: features, ONNX Runtime, nothing else. This is what serving uses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cd4ml.adapters.manifest import bundle_id, read_manifest, verify_manifest
+from cd4ml.errors import IntegrityError
+from cd4ml.features.columns import ColumnSet
+from cd4ml.features.plan import Plan, compile_plan
+from cd4ml.features.state import State
+from cd4ml.features.transform import transform
+from cd4ml.models.data import FloatArray, Matrix
+from cd4ml.models.rows import columns_from_rows
+from cd4ml.models.session import open_session, run
+from cd4ml.problem import Problem
+
+__all__ = ["FEATURES", "MODEL", "QUANTILE_MODEL", "Bundle"]
+
+MODEL, QUANTILE_MODEL, FEATURES = "model.onnx", "model-quantile.onnx", "features"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle.
+
+    Attributes
+    ----------
+    id : str
+        SHA-256 of its manifest.
+    problem, plan, state
+        What features are made of.
+    contract : mapping
+        contract.json.
+    """
+
+    id: str
+    folder: Path
+    problem: Problem
+    plan: Plan
+    state: State
+    contract: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    _session: Any
+    _quantile_session: Any
+
+    @classmethod
+    def load(cls, folder: Path, verify: bool = True, threads: int = 1) -> Bundle:
+        """Read a bundle.
+
+        Parameters
+        ----------
+        verify : bool
+            Check the SHA-256 of each file first.
+        threads : int
+            Threads of ONNX Runtime within one prediction; 1 is best for single rows.
+
+        Raises
+        ------
+        IntegrityError
+            If a file is missing or is not what the manifest promises.
+        """
+        manifest = verify_manifest(folder) if verify else read_manifest(folder)
+        try:
+            problem = Problem.model_validate_json((folder / "problem.json").read_bytes())
+            contract = json.loads((folder / "contract.json").read_bytes())
+            session = open_session((folder / MODEL).read_bytes(), threads)
+            quantile = folder / QUANTILE_MODEL
+            second = open_session(quantile.read_bytes(), threads) if quantile.is_file() else None
+        except (OSError, ValueError) as error:
+            line = " ".join(str(error).split())[:300]
+            raise IntegrityError(f"bundle '{folder.name}' cannot be read: {line}") from error
+        state = State.load(folder / FEATURES)
+        return cls(
+            bundle_id(folder),
+            folder,
+            problem,
+            compile_plan(problem),
+            state,
+            contract,
+            manifest,
+            session,
+            second,
+        )
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """Field -> JSON Schema of what a caller sends."""
+        fields: Mapping[str, Any] = self.contract["inputs"]["properties"]
+        return fields
+
+    @property
+    def quantile(self) -> float | None:
+        """The quantile of the second output; None when there is none."""
+        return self.contract["quantile"] if self._quantile_session is not None else None
+
+    def features(self, columns: ColumnSet) -> Matrix:
+        """Return the features of rows, float32 of shape (n, k)."""
+        return transform(self.plan, self.state, columns)
+
+    def predict(self, columns: ColumnSet) -> FloatArray:
+        """Return the predictions for rows given as columns, shape (n,)."""
+        return run(self._session, self.features(columns))
+
+    def predict_features(self, X: Matrix) -> dict[str, FloatArray]:
+        """Return `prediction`, and `quantile` where the bundle has it, for a feature matrix."""
+        found = {"prediction": run(self._session, X)}
+        if self._quantile_session is not None:
+            found["quantile"] = run(self._quantile_session, X)
+        return found
+
+    def outputs(self, columns: ColumnSet) -> dict[str, FloatArray]:
+        """Return `prediction`, and `quantile` where the bundle has it, for rows given as columns."""
+        return self.predict_features(np.ascontiguousarray(self.features(columns)))
+
+    def columns(self, rows: Sequence[Mapping[str, Any]]) -> ColumnSet:
+        """Return rows as a caller sends them as columns.
+
+        Raises
+        ------
+        DataError
+            Naming row and field, what is allowed and what was found.
+        """
+        return columns_from_rows(self.contract, rows)
+
+    def predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, FloatArray]:
+        """Return the outputs for rows as a caller sends them; raises as `columns`."""
+        return self.outputs(self.columns(rows))

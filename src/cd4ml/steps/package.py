@@ -1,0 +1,122 @@
+"""Make the bundle, and prove that it predicts what was judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cd4ml.steps.documents import problem_of, read
+
+if TYPE_CHECKING:
+    from cd4ml.features.state import State
+    from cd4ml.models.bundle import Holdout
+    from cd4ml.models.persist import Model
+    from cd4ml.problem import Problem
+    from cd4ml.tables.dataset import Dataset
+
+__all__ = ["package_model"]
+
+
+def package_model(
+    problem: Path,
+    snapshot: Path,
+    dataset: Path,
+    model: Path,
+    evaluation: Path,
+    lineage: dict[str, str],
+    out: Path,
+    checks: Path,
+) -> dict[str, float]:
+    """Write the bundle to `out` and what was measured on it to `checks`/checks.json.
+
+    Parameters
+    ----------
+    lineage : dict of str to str
+        The fingerprint's hashes, `git_commit` and `git_branch`.
+
+    Returns
+    -------
+    dict of str to float
+        Largest relative difference of the export, latency in ms, bytes of the bundle.
+    """
+    from cd4ml.adapters.storage import atomic
+    from cd4ml.models.bundle import Papers, write_bundle
+    from cd4ml.models.persist import load_model
+    from cd4ml.tables.dataset import Dataset
+
+    found, data, judged = problem_of(problem), Dataset.load(dataset), load_model(model)
+    metrics, bias = read(evaluation / "metrics.json"), read(evaluation / "bias.json")
+    papers = Papers(metrics, _lineage(found, judged, snapshot, model, lineage), bias)
+    write_bundle(out, found, judged, _state(found, data, dataset), _holdout(found, data, dataset), papers)
+    measured = _checks(found, judged, data, out)
+    with atomic.directory(checks) as folder:
+        atomic.write_json(folder / "checks.json", measured)
+    return {
+        "parity_max_rel": measured["parity"]["max_rel"],
+        "latency_p99_ms": measured["latency"]["p99_ms"],
+        "bundle_bytes": float(sum(path.stat().st_size for path in out.rglob("*") if path.is_file())),
+    }
+
+
+def _lineage(
+    problem: Problem, judged: Model, snapshot: Path, model: Path, given: dict[str, str]
+) -> dict[str, Any]:
+    from cd4ml.adapters.git import Git
+    from cd4ml.models.lineage import build_lineage
+
+    manifest = read(snapshot / "manifest.json")
+    commit, _, dirty = given.get("git_commit", "").partition("+")
+    git = Git(commit, given.get("git_branch", ""), bool(dirty))
+    found = build_lineage(problem, judged, snapshot=manifest["id"], parent=manifest.get("parent"), git=git)
+    hashes = {key: given[key] for key in ("data", "problem", "lock", "code")}
+    return found | {"fingerprint": hashes, "parameters": read(model / "search.json")["winner"]}
+
+
+def _state(problem: Problem, data: Dataset, dataset: Path) -> State:
+    """Return as much history as serving and the replay of the holdout need."""
+    from cd4ml.features.plan import compile_plan
+    from cd4ml.features.state import State
+
+    state = State.load(dataset / "state")
+    if problem.time is None:
+        return state
+    held = data.step[data.role == 1]
+    return state.trim(int(held.max() - held.min()) + 1, compile_plan(problem).needed_steps)
+
+
+def _holdout(problem: Problem, data: Dataset, dataset: Path) -> Holdout:
+    import numpy as np
+    import polars as pl
+
+    from cd4ml.models.bundle import Holdout
+    from cd4ml.tables.columns import to_columns
+
+    chosen = data.role == 1
+    inputs = to_columns(pl.read_parquet(dataset / "holdout.parquet"), problem.fact)
+    return Holdout(np.ascontiguousarray(data.X[chosen]), inputs, np.asarray(data.y[chosen]))
+
+
+def _checks(problem: Problem, judged: Model, data: Dataset, bundle: Path) -> dict[str, Any]:
+    """Return parity of the export, the replay in the serving runtime, the latency and the contract's breaches."""
+    import numpy as np
+
+    from cd4ml.models.latency import measure_latency
+    from cd4ml.models.parity import check_parity
+    from cd4ml.models.reload import replay_in_serving_runtime
+    from cd4ml.models.runtime import Bundle
+    from cd4ml.models.trial import contract_breaches, replay_rows
+
+    held = np.ascontiguousarray(data.X[data.role == 1])
+    loaded = Bundle.load(bundle)
+    rows = replay_rows(bundle)
+    found = {
+        "parity": check_parity(judged.fitted, judged.onnx, held, seed=problem.search.seed).to_dict(),
+        "replay": replay_in_serving_runtime(bundle).to_dict(),
+        "latency": measure_latency(loaded, rows).to_dict(),
+        "contract_problems": contract_breaches(loaded, rows),
+        "versions": read(bundle / "versions.json"),
+    }
+    if judged.quantile is not None and judged.quantile_onnx is not None:
+        parity = check_parity(judged.quantile, judged.quantile_onnx, held, seed=problem.search.seed)
+        found["quantile_parity"] = parity.to_dict()
+    return found

@@ -1,0 +1,214 @@
+"""What the columns of a table look like: counts, quantiles, categories, gaps, outliers, correlations."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cd4ml.domain import distances
+from cd4ml.tables.gaps import gaps
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cd4ml.problem import Column, Problem, Table
+
+__all__ = ["PROFILED_ROWS", "profile_tables"]
+
+PROFILED_ROWS = 5_000_000
+"""Longer tables are profiled by every k-th row, so that no more than this many are looked at."""
+
+_QUANTILES = 20
+_TOP = 100
+_BARS = 30
+_DATES = ("date", "timestamp")
+
+
+def profile_tables(problem: Problem, folder: Path) -> dict[str, Any]:
+    """Return the profile of a snapshot's tables; the same content gives the same profile.
+
+    Parameters
+    ----------
+    problem : Problem
+    folder : Path
+        Holds `<table>.parquet`.
+
+    Returns
+    -------
+    dict
+        {"problem", "tables": {table: {"rows", "rows_profiled", "sampled", "columns": {...}, "correlations",
+        "time"}}}; see docs/data.md for the entries of a column.
+    """
+    return {
+        "problem": problem.name,
+        "tables": {
+            name: _profile_table(problem, name, folder / f"{name}.parquet") for name in problem.tables
+        },
+    }
+
+
+def _profile_table(problem: Problem, name: str, path: Path) -> dict[str, Any]:
+    import polars as pl
+
+    table, scan = problem.tables[name], pl.scan_parquet(path)
+    rows = int(scan.select(pl.len()).collect().item())
+    every = max(1, math.ceil(rows / PROFILED_ROWS))
+    frame = (scan if every == 1 else scan.gather_every(every)).collect()
+    exact = _exact(scan, table) if every > 1 else _exact(frame.lazy(), table)
+    target = problem.target.column if name in problem.facts else None
+    return {
+        "rows": rows,
+        "rows_profiled": frame.height,
+        "sampled": every > 1,
+        "columns": {
+            column: _profile_column(frame.get_column(column), declared, exact[column])
+            for column, declared in table.columns.items()
+        },
+        "correlations": _correlations(frame, table, target),
+        **(gaps(problem, name, frame) if every == 1 else {"time": None, "gaps": []}),
+    }
+
+
+def _exact(scan: pl.LazyFrame, table: Table) -> dict[str, dict[str, Any]]:
+    """Return nulls, min and max over all rows, however many."""
+    import polars as pl
+
+    wanted = [pl.col(name).null_count().alias(f"nulls {name}") for name in table.columns]
+    ordered = [name for name, column in table.columns.items() if column.type not in ("text", "category")]
+    wanted += [pl.col(name).min().alias(f"min {name}") for name in ordered]
+    wanted += [pl.col(name).max().alias(f"max {name}") for name in ordered]
+    found = scan.select(wanted).collect(engine="streaming").row(0, named=True)
+    return {
+        name: {
+            "nulls": int(found[f"nulls {name}"]),
+            "min": _plain(found.get(f"min {name}")),
+            "max": _plain(found.get(f"max {name}")),
+        }
+        for name in table.columns
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bool):
+        return int(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _profile_column(series: pl.Series, column: Column, exact: dict[str, Any]) -> dict[str, Any]:
+    known = series.drop_nulls()
+    found: dict[str, Any] = {
+        "type": column.type,
+        "description": column.description,
+        "count": len(series),
+        **exact,
+        "distinct": int(known.approx_n_unique()) if len(known) > 1_000_000 else int(known.n_unique()),
+    }
+    if column.type in ("integer", "number"):
+        found |= _numeric(known.to_numpy().astype(np.float64))
+    elif column.type in _DATES:
+        found["histogram"] = _date_histogram(known)
+    else:
+        found |= _top(known)
+    return found
+
+
+def _numeric(values: Any) -> dict[str, Any]:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return {"mean": None, "std": None, "median": None, "outliers": 0, "histogram": None}
+    quantiles = np.quantile(values, np.linspace(0, 1, _QUANTILES + 1))
+    edges = distances.quantile_edges(quantiles, _QUANTILES)
+    low, high = float(values.min()), float(values.max())
+    counts, bars = np.histogram(
+        values, bins=_BARS, range=(low, high) if high > low else (low - 0.5, low + 0.5)
+    )
+    return {
+        "mean": float(values.mean()),
+        "std": float(values.std()),
+        "median": float(np.median(values)),
+        "outliers": _outliers(values),
+        "histogram": {
+            "edges": bars.tolist(),
+            "counts": counts.tolist(),
+            "quantiles": quantiles.tolist(),
+            "quantile_edges": edges.tolist(),
+            "quantile_counts": distances.histogram(values, edges).tolist(),
+        },
+    }
+
+
+def _outliers(values: Any) -> int:
+    """Count values beyond 4.5 interquartile ranges (three times 1.5) from the quartiles; 0 when the range is 0."""
+    first, third = np.quantile(values, [0.25, 0.75]).tolist()
+    reach = 4.5 * (third - first)
+    return int(((values < first - reach) | (values > third + reach)).sum()) if reach else 0
+
+
+def _date_histogram(known: pl.Series) -> dict[str, Any] | None:
+    import polars as pl
+
+    if not len(known):
+        return None
+    micros = known.cast(pl.Datetime("us")).to_physical().to_numpy()
+    low, high = int(micros.min()), int(micros.max())
+    counts, edges = np.histogram(micros, bins=_BARS, range=(low, max(high, low + 1)))
+    stamps = edges.astype("int64").astype("datetime64[us]").astype("datetime64[s]")
+    return {"edges": [str(stamp) for stamp in stamps], "counts": counts.tolist()}
+
+
+def _top(known: pl.Series) -> dict[str, Any]:
+    import polars as pl
+
+    counts = known.cast(pl.String).alias("value").to_frame().group_by("value").len("rows")
+    counts = counts.sort(["rows", "value"], descending=[True, False])
+    shown = counts.head(_TOP)
+    return {
+        "top": [[value, int(rows)] for value, rows in shown.iter_rows()],
+        "other": int(counts.get_column("rows").sum() - shown.get_column("rows").sum()),
+    }
+
+
+def _correlations(frame: pl.DataFrame, table: Table, target: str | None) -> dict[str, Any]:
+    """Return Pearson correlations among numbers, on rows where both are known; null where one is constant."""
+    names = [name for name, column in table.columns.items() if column.type in ("integer", "number")]
+    if len(names) < 2 or frame.height < 2:
+        return {"columns": [], "matrix": [], "target": {}}
+    values = np.stack([_floats(frame.get_column(name)) for name in names])
+    matrix = (
+        [[_correlation(a, b) for b in values] for a in values] if np.isnan(values).any() else _all(values)
+    )
+    with_target = dict(zip(names, matrix[names.index(target)], strict=True)) if target in names else {}
+    with_target.pop(target or "", None)
+    return {"columns": names, "matrix": matrix, "target": with_target}
+
+
+def _floats(series: pl.Series) -> Any:
+    import polars as pl
+
+    values = series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _all(values: Any) -> list[list[float | None]]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.corrcoef(values)
+    return [[_rounded(value) for value in row] for row in found]
+
+
+def _correlation(a: Any, b: Any) -> float | None:
+    both = ~(np.isnan(a) | np.isnan(b))
+    if both.sum() < 2:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _rounded(np.corrcoef(a[both], b[both])[0, 1])
+
+
+def _rounded(value: float) -> float | None:
+    """Return a correlation to 6 digits: what is behind them depends on the order of summation."""
+    return round(float(value), 6) if math.isfinite(value) else None
