@@ -10,6 +10,7 @@ PYTEST_ARGS ?=
 # Two tasks of a fan-out run at a time: each gets half of the cores, or OpenMP's spinning makes both 100 times slower.
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export OMP_NUM_THREADS ?= $(shell n=$$(( $(CORES) / 2 )); echo $$(( n > 0 ? n : 1 )))
+export OMP_WAIT_POLICY ?= PASSIVE
 PYTEST := $(BIN)/python -m pytest
 
 help: ## List the targets

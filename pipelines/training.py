@@ -20,6 +20,18 @@ from pipelines._tasks import on_cluster, with_signing_key, with_store
 __all__ = ["training"]
 
 
+def _searched(keyed: Dict[str, Any], dataset: Any) -> Any:
+    """Search all families, each in a task of its own; return the chosen model."""
+    planned = on_cluster(plan(**keyed, dataset=dataset), "Plan the search")
+    with dsl.ParallelFor(planned.output, name="Search") as item:
+        found = on_cluster(
+            search(problem=keyed["problem"], dataset=dataset, item=item), "Search a family", size="large"
+        )
+    results = dsl.Collected(found.outputs["result"])
+    chosen = choose(**keyed, dataset=dataset, results=results)
+    return on_cluster(chosen, "Choose and fit", size="large").outputs["model"]
+
+
 @dsl.pipeline(name="cd4ml-training", display_name="Train, judge and register a model")
 def training(
     problem: str = "sales-forecast",
@@ -60,15 +72,3 @@ def training(
         kept = {"problem": made["problem"], "evaluation": made["evaluation"], "verdict": verdict}
         with_store(on_cluster(register(**kept, bundle=bundle, store=store), "Register", cached=False))
     on_cluster(report(**made, model=model, bundle=bundle, verdict=verdict), "Report", cached=False)
-
-
-def _searched(keyed: Dict[str, Any], dataset: Any) -> Any:
-    """Search all families, each in a task of its own; return the chosen model."""
-    planned = on_cluster(plan(**keyed, dataset=dataset), "Plan the search")
-    with dsl.ParallelFor(planned.output, name="Search") as item:
-        found = on_cluster(
-            search(problem=keyed["problem"], dataset=dataset, item=item), "Search a family", size="large"
-        )
-    results = dsl.Collected(found.outputs["result"])
-    chosen = choose(**keyed, dataset=dataset, results=results)
-    return on_cluster(chosen, "Choose and fit", size="large").outputs["model"]

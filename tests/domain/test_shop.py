@@ -1,7 +1,7 @@
 """The practice shop has exactly the rows that were asked for, and sells by the laws that it tells."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ class Sold:
         plan = self.shop.demand.shop
         return np.array([keep(store) for store in plan.stores])[plan.store]
 
-    @property
+    @cached_property
     def dates(self):
         return [self.shop.spec.date_of(day) for day in range(self.shop.spec.days)]
 
@@ -205,3 +205,19 @@ def test_scenarios_are_a_set():
 def test_a_date_outside_the_shop_is_refused():
     with pytest.raises(UsageError, match="expected a date from"):
         SPEC.day_of(SPEC.first_date.replace(year=2012))
+
+
+def test_stores_of_a_cluster_share_their_taste_for_families():
+    plan = make_demand(ShopSpec(4_000_000, 60, seed=8), 40_000).shop
+    item_level = np.bincount(plan.item, np.log(plan.rate)) / np.bincount(plan.item)
+    cluster = np.array([store.cluster for store in plan.stores])
+    table = np.full((len(plan.stores), 3), np.nan)
+    for store in range(len(plan.stores)):
+        for family in range(3):
+            there = (plan.store == store) & (plan.item_family[plan.item] == family)
+            table[store, family] = (np.log(plan.rate[there]) - item_level[plan.item[there]]).mean()
+    taste = table - table.mean(axis=1, keepdims=True)
+    same = cluster[:, None] == cluster[None, :]
+    np.fill_diagonal(same, False)
+    off = np.abs(taste[:, None, :] - taste[None, :, :]).mean(axis=2)
+    assert off[same].mean() < 0.5 * off[~same & ~np.eye(len(cluster), dtype=bool)].mean()

@@ -8,6 +8,7 @@ import pytest
 from cd4ml.domain.shop import (
     LAST_DATE,
     METRICS,
+    SCENARIOS,
     ShopSpec,
     best_forecast,
     cached_shop,
@@ -32,9 +33,9 @@ def error(metric, actual, forecast, weight):
     return off.mean() if metric == "mae" else off.sum() / actual.sum()
 
 
-def judged(metric, rows, change=lambda forecast, shop, day, pair: forecast):
+def judged(metric, rows, change=lambda forecast, shop, day, pair: forecast, spec=SPEC):
     """Return the realised error of the best forecast, or of what `change` makes of it."""
-    shop = cached_shop(SPEC)
+    shop = cached_shop(spec)
     parts = []
     for day in DAYS:
         known, sold = best_forecast(shop, day, rows), sales_of_day(shop.demand, day)
@@ -57,6 +58,14 @@ def last_week(forecast, shop, day, pair):
 def test_the_best_forecast_reaches_the_irreducible_error(metric, rows):
     limit = irreducible_error(SPEC, metric, FIRST, LAST_DATE, rows)
     assert judged(metric, rows) == pytest.approx(limit, rel=0.05 if metric == "rmse" else 0.02)
+
+
+@pytest.mark.parametrize("scenario", sorted(set(SCENARIOS) - {"contract-breach"}))
+@pytest.mark.parametrize("rows", ["written", "all"])
+def test_the_irreducible_error_knows_the_scenario(scenario, rows):
+    spec = ShopSpec(rows=250_000, days=120, seed=5, scenarios=(scenario,))
+    limit = irreducible_error(spec, "nwrmsle", FIRST, LAST_DATE, rows)
+    assert judged("nwrmsle", rows, spec=spec) == pytest.approx(limit, rel=0.02)
 
 
 @pytest.mark.parametrize("metric", METRICS)

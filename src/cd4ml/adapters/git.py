@@ -15,6 +15,16 @@ _TIMEOUT_SECONDS = 10.0
 # GitLab, Jenkins.
 _CI_BRANCH = ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME", "BRANCH_NAME")
 
+# Set while git runs a hook: they would lead to the hook's repository, not to that of the folder.
+_ELSEWHERE = {
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_WORK_TREE",
+}
+
 
 @dataclass(frozen=True)
 class Git:
@@ -45,7 +55,8 @@ def _git(folder: Path, *arguments: str) -> str:
     command = shutil.which("git")
     if command is None or not folder.is_dir():
         return ""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    environment = {**kept, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             [command, "-C", str(folder), *arguments],

@@ -1,4 +1,8 @@
-"""The manifest of a bundle: which files it has, and the SHA-256 of each."""
+"""The manifest of a bundle: which files it has, and the SHA-256 of each, and of itself.
+
+Whoever alters a bundle on purpose can write a new manifest too: against that help the bundle's id, which is
+told elsewhere (verdict, registry), and the signature (`cd4ml.adapters.signing`).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from cd4ml.adapters.storage import atomic
-from cd4ml.adapters.storage.hashing import sha256_file
+from cd4ml.adapters.storage.hashing import sha256_bytes, sha256_file
 from cd4ml.errors import IntegrityError, UsageError
 
 __all__ = ["MANIFEST", "SIGNATURE", "bundle_id", "read_manifest", "verify_manifest", "write_manifest"]
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.json.sig"
+_OWN = "self_sha256"
+"""SHA-256 of the manifest's text without this entry: damage to the manifest itself is found too."""
 
 
 def write_manifest(bundle: Path, **extra: Any) -> str:
@@ -38,14 +44,14 @@ def write_manifest(bundle: Path, **extra: Any) -> str:
     Raises
     ------
     UsageError
-        If `bundle` is no folder, has no file, or `extra` would hide the files.
+        If `bundle` is no folder, has no file, or `extra` would hide the manifest's own entries.
     IntegrityError
-        If it holds a symbolic link, whose target the manifest could not vouch for.
+        If it holds a symbolic link, whose target the manifest could not vouch for, or what is no file at all.
     """
     if not bundle.is_dir():
         raise UsageError(f"expected the folder of a bundle; '{bundle}' is none. Give the path of a folder")
-    if "files" in extra:
-        raise UsageError("'files' is the manifest's own; give the extra entry another name")
+    if taken := sorted({"files", _OWN} & extra.keys()):
+        raise UsageError(f"'{taken[0]}' is the manifest's own; give the extra entry another name")
     paths = _content(bundle)
     if not paths:
         raise UsageError(f"the bundle '{bundle}' has no file to list; write the model first")
@@ -53,7 +59,8 @@ def write_manifest(bundle: Path, **extra: Any) -> str:
         name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for name, path in paths.items()
     }
     (bundle / SIGNATURE).unlink(missing_ok=True)
-    atomic.write_json(bundle / MANIFEST, {**extra, "files": files})
+    manifest = json.loads(atomic.dumps({**extra, "files": files}))  # as it will be read
+    atomic.write_json(bundle / MANIFEST, {**manifest, _OWN: _own_hash(manifest)})
     return bundle_id(bundle)
 
 
@@ -68,21 +75,28 @@ def bundle_id(bundle: Path) -> str:
 
 
 def read_manifest(bundle: Path) -> dict[str, Any]:
-    """Return the bundle's manifest as it stands, its files not looked at."""
+    """Return the bundle's manifest, its files not looked at.
+
+    Raises
+    ------
+    IntegrityError
+        If there is none, or one that is not as `write_manifest` wrote it to the last byte.
+    """
     bundle_id(bundle)
-    path = bundle / MANIFEST
+    text = (bundle / MANIFEST).read_bytes()
     try:
-        manifest = json.loads(path.read_bytes())
-        files = manifest["files"]
-        sound = bool(files) and all(isinstance(entry["sha256"], str) for entry in files.values())
-    except (ValueError, TypeError, KeyError, AttributeError):
+        manifest: dict[str, Any] = json.loads(text)
+        rest = {name: value for name, value in manifest.items() if name != _OWN}
+        entries = all(isinstance(entry["sha256"], str) for entry in manifest["files"].values())
+        sound = bool(manifest["files"]) and entries and manifest[_OWN] == _own_hash(rest)
+        sound = sound and atomic.dumps(manifest).encode() == text
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         sound = False
     if not sound:
         raise IntegrityError(
-            f"'{path}' must be JSON with a sha256 for each of its files, and is not; pull or write the"
-            " bundle again"
+            f"bundle '{bundle}': '{MANIFEST}' was changed (it is not as it was written); do not use it,"
+            " pull or build it again"
         )
-    assert isinstance(manifest, dict)
     return manifest
 
 
@@ -92,7 +106,7 @@ def verify_manifest(bundle: Path) -> dict[str, Any]:
     Raises
     ------
     IntegrityError
-        If a file was changed, is missing, or is additional; it is named.
+        If a file was changed, is missing, or is additional; it is named. So is the manifest itself.
     """
     manifest = read_manifest(bundle)
     promised, found = manifest["files"], _content(bundle)
@@ -106,13 +120,17 @@ def verify_manifest(bundle: Path) -> dict[str, Any]:
     return manifest
 
 
+def _own_hash(manifest: dict[str, Any]) -> str:
+    return sha256_bytes(atomic.dumps(manifest).encode())
+
+
 def _content(bundle: Path) -> dict[str, Path]:
     """Return every file beneath `bundle` but the manifest and its signature, by relative name."""
     found = {path.relative_to(bundle).as_posix(): path for path in sorted(bundle.rglob("*"))}
     _refuse(bundle, "is a symbolic link", (name for name, path in found.items() if path.is_symlink()))
-    return {
-        name: path for name, path in found.items() if not path.is_dir() and name not in {MANIFEST, SIGNATURE}
-    }
+    files = {name: path for name, path in found.items() if not path.is_dir()}
+    _refuse(bundle, "is no regular file", (name for name, path in files.items() if not path.is_file()))
+    return {name: path for name, path in files.items() if name not in {MANIFEST, SIGNATURE}}
 
 
 def _refuse(bundle: Path, what: str, names: Iterable[str]) -> None:

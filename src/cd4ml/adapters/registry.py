@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Any
 
 from cd4ml.adapters.manifest import MANIFEST, SIGNATURE, bundle_id, verify_manifest
 from cd4ml.adapters.registry_records import AliasChange, ModelVersion, moved, parse_history, parse_version
-from cd4ml.adapters.signing import require_signature
+from cd4ml.adapters.signing import require_signature, verify_signature
 from cd4ml.adapters.storage import Storage, atomic
 from cd4ml.adapters.storage.documents import decode, encode, read_document, read_documents
 from cd4ml.errors import ConflictError, IntegrityError, NotFoundError, UsageError, nearest
@@ -46,8 +47,8 @@ class Registry:
         """Upload a bundle and give it the next version number of `name`.
 
         A bundle that `name` has already keeps its number and its record, also when two processes register it
-        at
-        the same time.
+        at the same time. A process that is killed leaves a version or none: files of a bundle that no version
+        names are taken up by the next attempt.
 
         Parameters
         ----------
@@ -61,7 +62,7 @@ class Registry:
         Raises
         ------
         IntegrityError
-            If the bundle is not what its manifest says.
+            If the bundle is not what its manifest says, or the manifest not what its signature says.
         UsageError
             If the name or the record is none.
         """
@@ -152,22 +153,22 @@ class Registry:
             If the alias names something else by now. Of several movers with the same `expected` exactly one
             wins.
         NotFoundError
-            If `version` does not exist.
+            If the model or `version` does not exist.
         """
         _check_alias(alias)
-        if version is not None:
-            self.get(name, version)
+        self.get(name, LATEST if version is None else version)
         while True:
             document, token = self._aliases(name)
             now = document["aliases"].get(alias)
             expected = now if expected is ... else expected
             if now != expected:
                 raise ConflictError(
-                    f"the alias '{alias}' of '{name}' should name version {expected} and names {now}: it"
-                    " was moved"
-                    " by somebody else. Look at its history and decide anew"
+                    f"the alias '{alias}' of '{name}' should name {_said(expected)} and names {_said(now)}:"
+                    " it was moved by somebody else. Look at its history and decide anew"
                 )
             change = AliasChange(alias, now, version, self._clock().isoformat(timespec="seconds"), by, reason)
+            if now == version:  # no move, so nothing for the history
+                return change
             try:
                 self.storage.compare_and_swap(_alias_key(name), encode(moved(document, change)), token)
             except ConflictError:
@@ -177,30 +178,36 @@ class Registry:
     def pull(self, name: str, ref: str | int, folder: Path) -> Path:
         """Download a version's bundle to `folder`, which appears when its manifest and signature have held.
 
-        A `folder` that has this bundle already is verified and kept; another bundle there is replaced.
+        A `folder` that has this bundle already is verified and kept; one that has another bundle, or this one
+        damaged, is replaced.
 
         Raises
         ------
         IntegrityError
             If the store does not give what the registry promised; `folder` is left as it was.
         UsageError
-            If `folder` has other files in it.
+            If `folder` has other files in it, or cannot be written.
         """
         bundle = self.get(name, ref).bundle
         folder = folder.absolute()
         if _is_something_else(folder):
             raise UsageError(f"'{folder}' has other files in it; give a new or empty folder for the bundle")
-        if (folder / MANIFEST).is_file() and bundle_id(folder) == bundle:
-            _verify(folder, bundle)
+        if _has(folder, bundle):
             return folder
         if not self.storage.exists(f"bundles/{bundle}/{MANIFEST}"):
             raise NotFoundError(
                 f"the store has no whole bundle {bundle[:12]} for '{name}@{ref}': push it again from where"
                 " it was made"
             )
-        with atomic.directory(folder) as temporary:
-            self.storage.download(f"bundles/{bundle}", temporary)
-            _verify(temporary, bundle)
+        try:
+            with atomic.directory(folder) as temporary:
+                self.storage.download(f"bundles/{bundle}", temporary)
+                _verify(temporary, bundle)
+        except OSError as error:
+            raise UsageError(
+                f"'{folder}' cannot be written ({error.strerror}); give another folder, or mend its rights or"
+                " space"
+            ) from error
         return folder
 
     def storage_uri(self, version: ModelVersion) -> str:
@@ -210,6 +217,8 @@ class Registry:
     def _upload(self, bundle_dir: Path) -> str:
         """Upload a bundle, its manifest last: what has a manifest in the store is whole."""
         verify_manifest(bundle_dir)
+        if (signature := verify_signature(bundle_dir)).state == "invalid":
+            raise IntegrityError(f"bundle '{bundle_dir}' was refused. {signature.warning}; sign it again")
         bundle = bundle_id(bundle_dir)
         key = f"bundles/{bundle}"
         if (bundle_dir / SIGNATURE).is_file():
@@ -239,8 +248,7 @@ class Registry:
         have = [*self.aliases(name), LATEST]
         return NotFoundError(
             f"the model '{name}' has no version '{ref}'; it has 1 to {self.versions(name)[-1].version} and"
-            " the names"
-            f" {', '.join(have)}{nearest(str(ref), have)}"
+            f" the names {', '.join(have)}{nearest(str(ref), have)}"
         )
 
     def _aliases(self, name: str) -> tuple[dict[str, Any], str | None]:
@@ -299,18 +307,42 @@ def _check_alias(alias: str) -> None:
         )
 
 
+def _said(version: int | None) -> str:
+    return "no version" if version is None else f"version {version}"
+
+
 def _is_something_else(folder: Path) -> bool:
-    """Tell whether replacing `folder` would destroy something that is no bundle."""
+    """Tell whether replacing `folder` would destroy a file that no bundle listed."""
     if not folder.is_dir():
         return folder.exists()
-    return not (folder / MANIFEST).is_file() and any(folder.iterdir())
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return bool(found - _listed(folder) - {MANIFEST, SIGNATURE}) or (bool(found) and MANIFEST not in found)
+
+
+def _listed(folder: Path) -> set[str]:
+    """Return the files that the manifest of a folder lists, also when the manifest was damaged."""
+    try:
+        listed = json.loads((folder / MANIFEST).read_bytes())["files"]
+        return set(listed)
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _has(folder: Path, bundle: str) -> bool:
+    """Tell whether a folder has this bundle, whole."""
+    try:
+        _verify(folder, bundle)
+    except IntegrityError:
+        return False
+    return True
 
 
 def _verify(folder: Path, bundle: str) -> None:
+    verify_manifest(folder)
     found = bundle_id(folder)
     if found != bundle:
         raise IntegrityError(
-            f"the store gave the bundle {found[:12]} where the registry promised {bundle[:12]}; do not use it"
+            f"the store gave the bundle {found[:12]} where the registry promised {bundle[:12]}:"
+            f" '{MANIFEST}' is another one's; do not use it"
         )
-    verify_manifest(folder)
     require_signature(folder)

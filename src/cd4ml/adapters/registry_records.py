@@ -91,19 +91,20 @@ def parse_version(name: str, document: Mapping[str, Any]) -> ModelVersion:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
-            f"a version of '{name}' in the registry lacks a sound 'version', 'bundle' or record ({error});"
-            " restore it"
+            f"version {document.get('version', '?')} of '{name}' in the registry lacks a sound 'version',"
+            f" 'bundle' or record ({error}); restore it"
         ) from error
 
 
 def parse_history(document: Mapping[str, Any]) -> list[AliasChange]:
-    """Return the moves in the aliases' document, the oldest first."""
-    return [
-        AliasChange(
-            str(change["alias"]), change["from"], change["to"], change["at"], change["by"], change["reason"]
-        )
-        for change in document["history"]
-    ]
+    """Return the moves in the aliases' document, the oldest first; IntegrityError when one is unsound."""
+    names = ("alias", "from", "to", "at", "by", "reason")
+    try:
+        return [AliasChange(*(change[name] for name in names)) for change in document["history"]]
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"a move in the history of the aliases lacks one of {', '.join(names)} ({error}); restore it"
+        ) from error
 
 
 def moved(document: Mapping[str, Any], change: AliasChange) -> dict[str, Any]:

@@ -27,8 +27,7 @@ class Run(TypedDict, total=False):
 
     `started` and `ended` are UTC in ISO 8601, `seconds` the time between them; `metrics` are those of
     metrics.json; `snapshot` and `bundle` are ids; `git` has commit, branch and dirty; `changed` says what
-    differs
-    from the run before; `report` is where the page is.
+    differs from the run before; `report` is where the page is.
     """
 
     id: str
@@ -121,8 +120,8 @@ class RunStore:
             )
         if len(alike) > 1:
             raise UsageError(
-                f"'{ref}' is the start of {len(alike)} runs, such as {alike[0]} and {alike[1]}; give more"
-                " of it"
+                f"'{ref}' is the start of {len(alike)} runs, such as {alike[0]} and {alike[1]};"
+                " give more of it"
             )
         return read_document(self.storage, _key(alike[0]))
 
@@ -138,24 +137,35 @@ class RunStore:
             raise UsageError(f"comparing takes two runs or more; got {len(refs)}")
         return differences([self.get(ref) for ref in refs], leave_out=_ALWAYS_DIFFER)
 
-    def trend(self, metric: str, problem: str) -> Sequence[TrendPoint]:
+    def trend(self, metric: str, problem: str, branch: str | None = None) -> Sequence[TrendPoint]:
         """Return a holdout metric of every run of `problem` that has it, the oldest first.
+
+        Parameters
+        ----------
+        metric, problem : str
+        branch : str, optional
+            Only runs of this git branch.
 
         Raises
         ------
         NotFoundError
-            If no run of `problem` has the metric.
+            If there is no such run, or none has the metric; the nearest name is suggested.
         """
-        runs = self.list(problem)
+        runs = self.list(problem, branch)
+        if not runs:
+            known_problems = {str(run.get("problem")) for run in self.list()}
+            of = f"'{problem}'" + (f" on the branch '{branch}'" if branch else "")
+            raise NotFoundError(
+                f"there are no runs of {of}{nearest(problem, known_problems - {problem})};"
+                " 'cd4ml runs list' shows what there is"
+            )
         points = [point for run in reversed(runs) if (point := _point(run, metric))]
         if not points:
             known = {name for run in runs for name in _holdout(run)}
-            what = (
-                f"they have {', '.join(sorted(known))}" if known else "'cd4ml runs list' shows what there is"
-            )
+            what = f"they have {', '.join(sorted(known))}" if known else "they have none at all"
             raise NotFoundError(
-                f"none of {len(runs)} runs of '{problem}' has the metric"
-                f" '{metric}'{nearest(metric, known)}; {what}"
+                f"none of {len(runs)} runs of '{problem}' has the metric '{metric}'; {what}"
+                f"{nearest(metric, known)}"
             )
         return points
 

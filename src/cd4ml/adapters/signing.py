@@ -1,4 +1,12 @@
-"""Ed25519 signatures of bundles: who made the manifest."""
+"""Ed25519 signatures of bundles: who made the manifest.
+
+manifest.json.sig holds the signature over the bytes of manifest.json, and the public key that it fits. The
+key in the file shows damage; whether it is to be trusted is decided by CD4ML_VERIFY_KEY alone.
+
+References
+----------
+.. [1] Josefsson, Liusvaara, 2017, RFC 8032, Edwards-Curve Digital Signature Algorithm (EdDSA).
+"""
 
 from __future__ import annotations
 
@@ -57,8 +65,7 @@ class Signature:
             "unsigned": f"UNSIGNED: nobody vouches for this bundle; set {SIGNING_KEY} where it is made and"
             f" {VERIFY_KEY} where it is used",
             "unknown_key": f"UNVERIFIED: signed by the key {self.key_id}, which {VERIFY_KEY} does not hold",
-            "invalid": f"INVALID SIGNATURE: the signature of the key {self.key_id or '?'} does not fit the"
-            " manifest",
+            "invalid": f"INVALID SIGNATURE: '{SIGNATURE}' does not fit '{MANIFEST}'; one of them was changed",
         }[self.state]
 
 
@@ -84,18 +91,14 @@ def sign(bundle: Path) -> Signature:
     ------
     UsageError
         If the variable is not set, or holds neither an Ed25519 private key in PEM nor the path of one. The
-        message
-        never shows what it holds.
+        message never shows what it holds.
     """
     bundle_id(bundle)
     key = _private_key()
-    key_id = _key_id(key.public_key())
+    public = key.public_key().public_bytes_raw()
     signature = key.sign((bundle / MANIFEST).read_bytes())
-    atomic.write_json(
-        bundle / SIGNATURE,
-        {"algorithm": "ed25519", "key_id": key_id, "signature": base64.b64encode(signature).decode()},
-    )
-    return Signature("valid", key_id)
+    atomic.write_json(bundle / SIGNATURE, _document(public, signature))
+    return Signature("valid", _key_id(public))
 
 
 def verify_signature(bundle: Path, public_keys: Sequence[str] | None = None) -> Signature:
@@ -107,28 +110,21 @@ def verify_signature(bundle: Path, public_keys: Sequence[str] | None = None) -> 
         A folder with manifest.json.
     public_keys : sequence of str, optional
         PEM texts; by default those of CD4ML_VERIFY_KEY (PEM text of one or several keys, or paths of PEM
-        files
-        separated by ":").
+        files separated by ":").
     """
-    from cryptography.exceptions import InvalidSignature
-
     bundle_id(bundle)
     path = bundle / SIGNATURE
     if not path.is_file():
         return Signature("unsigned")
-    try:
-        document = json.loads(path.read_bytes())
-        key_id, signature = str(document["key_id"]), base64.b64decode(document["signature"], validate=True)
-    except (ValueError, TypeError, KeyError):
+    found = _parse(path.read_bytes())
+    if found is None:
         return Signature("invalid")
-    key = {_key_id(key): key for key in _public_keys(public_keys)}.get(key_id)
-    if key is None:
-        return Signature("unknown_key", key_id)
-    try:
-        key.verify(signature, (bundle / MANIFEST).read_bytes())
-    except InvalidSignature:
+    public, signature = found
+    key_id = _key_id(public)
+    if not _fits(public, signature, (bundle / MANIFEST).read_bytes()):
         return Signature("invalid", key_id)
-    return Signature("valid", key_id)
+    trusted = {key.public_bytes_raw() for key in _public_keys(public_keys)}
+    return Signature("valid" if public in trusted else "unknown_key", key_id)
 
 
 def require_signature(bundle: Path, public_keys: Sequence[str] | None = None) -> Signature:
@@ -148,8 +144,38 @@ def require_signature(bundle: Path, public_keys: Sequence[str] | None = None) ->
     return found
 
 
-def _key_id(key: Ed25519PublicKey) -> str:
-    return sha256_bytes(key.public_bytes_raw())[:16]
+def _key_id(public: bytes) -> str:
+    return sha256_bytes(public)[:16]
+
+
+def _document(public: bytes, signature: bytes) -> dict[str, str]:
+    return {
+        "algorithm": "ed25519",
+        "key_id": _key_id(public),
+        "public_key": base64.b64encode(public).decode(),
+        "signature": base64.b64encode(signature).decode(),
+    }
+
+
+def _parse(text: bytes) -> tuple[bytes, bytes] | None:
+    """Return public key and signature; None when the file is not to the byte what `sign` writes."""
+    try:
+        document = json.loads(text)
+        public, signature = (base64.b64decode(document[name]) for name in ("public_key", "signature"))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return (public, signature) if atomic.dumps(_document(public, signature)).encode() == text else None
+
+
+def _fits(public: bytes, signature: bytes, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def _pem(value: str, variable: str) -> str:
@@ -221,6 +247,5 @@ def _public_key(pem: str) -> Ed25519PublicKey:
 def _no_key(variable: str, kind: str) -> UsageError:
     return UsageError(
         f"{variable} must hold an Ed25519 {kind} key in PEM without a password, and does not (its value is"
-        " not"
-        " shown); make a pair with 'cd4ml models keys'"
+        " not shown); make a pair with 'cd4ml models keys'"
     )

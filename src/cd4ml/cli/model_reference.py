@@ -29,7 +29,7 @@ def split_reference(reference: str) -> Path | tuple[str, str]:
 
     What holds a "/" or is an existing folder is a path.
     """
-    path = Path(reference).expanduser()
+    path = _path(reference)
     if path.is_dir():
         return path
     if "/" in reference or reference in {"", ".", ".."}:
@@ -40,6 +40,13 @@ def split_reference(reference: str) -> Path | tuple[str, str]:
     if separator and not version:
         raise UsageError(f"'{reference}' lacks what follows '@'; write {name}@champion or {name}@3")
     return name, version or "latest"
+
+
+def _path(reference: str) -> Path:
+    try:
+        return Path(reference).expanduser()
+    except RuntimeError:  # "~name" of a user who does not exist
+        return Path(reference)
 
 
 @contextmanager

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cd4ml.cli.console import emit, note
 from cd4ml.cli.model_reference import bundle_folder, open_registry, split_reference
-from cd4ml.cli.table import cell, table
+from cd4ml.cli.models_reproduce import reproduce
+from cd4ml.cli.table import table, whole
 from cd4ml.errors import GateRejected, IntegrityError, UsageError
+
+if TYPE_CHECKING:
+    from cd4ml.adapters.registry import ModelVersion
 
 __all__ = ["app"]
 
@@ -67,7 +71,7 @@ def show(model: Model, as_json: Json = False) -> None:
     from cd4ml.adapters.differences import flatten
 
     found = _facts(model)
-    emit(found, as_json, table(("name", "value"), flatten(found).items()))
+    emit(found, as_json, table(("name", "value"), flatten(found).items(), whole))
 
 
 @app.command()
@@ -183,11 +187,14 @@ def alias(
     reason: Annotated[str, typer.Option(help="Why; kept in the history.")] = "",
     by: Annotated[str, typer.Option(envvar="CD4ML_ACTOR", help="Who; kept in the history.")] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Also a version without an accepting verdict.")
+        bool, typer.Option("--force", help="Also a version without an accepting verdict; needs --reason.")
     ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the alias away.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show the aliases of a model and their history, or move one to a version.
+
+    Of several who move it with the same --expected exactly one wins; the others exit with code 6.
 
     Example: cd4ml models alias bike-demand@3 champion --expected 2 --reason "better on weekends"
     """
@@ -196,18 +203,16 @@ def alias(
     if name is None:
         _show_aliases(model_name, as_json)
         return
-    version = registry.get(model_name, ref)
-    if version.verdict != "accept" and not force:
-        raise GateRejected(
-            f"{model_name}@{version.version} has the verdict '{version.verdict or 'none'}', not 'accept': the"
-            f" alias '{name}' stays. Run the gates again, or say --force with a --reason"
-        )
+    to = None
+    if not remove:
+        version = registry.get(model_name, ref)
+        _check_accepted(version, name, force, reason)
+        to = version.version
     wanted = ... if expected is None else (expected or None)
     who = by or os.environ.get("GITHUB_ACTOR") or os.environ.get("USER") or ""
-    change = registry.set_alias(model_name, name, version.version, wanted, reason=reason, by=who)
-    emit(
-        change.to_dict(), as_json, [f"{model_name}: {name} {change.from_version or '-'} -> {version.version}"]
-    )
+    change = registry.set_alias(model_name, name, to, wanted, reason=reason, by=who)
+    moved = f"{model_name}: {name} {change.from_version or '-'} -> {change.to_version or '-'}"
+    emit(change.to_dict(), as_json, [moved])
 
 
 @app.command()
@@ -232,6 +237,22 @@ def keys(
     public.write_text(texts[1], encoding="ascii")
     emit(None, False, [f"export {SIGNING_KEY}={private}", f"export {VERIFY_KEY}={public}"])
     note("Keep private.pem secret: where bundles are made. public.pem goes where they are used.")
+
+
+app.command()(reproduce)
+
+
+def _check_accepted(version: ModelVersion, alias: str, force: bool, reason: str) -> None:
+    """Refuse an alias for a version that the judge did not accept, unless somebody answers for it."""
+    if version.verdict == "accept":
+        return
+    if not force:
+        raise GateRejected(
+            f"{version.name}@{version.version} has the verdict '{version.verdict or 'none'}', not 'accept':"
+            f" the alias '{alias}' stays. Run the gates again, or say --force with a --reason"
+        )
+    if not reason.strip():
+        raise UsageError("--force needs a --reason; it is kept in the history")
 
 
 def _named(model: str) -> tuple[str, str]:
@@ -285,15 +306,10 @@ def _chain(lineage: Mapping[str, Any]) -> list[str]:
         lines += ["  |"] if lines else []
         inner = flatten(lineage[key])
         if list(inner) == [""]:
-            lines.append(f"{key}: {_whole(inner[''])}")
+            lines.append(f"{key}: {whole(inner[''])}")
         else:
-            lines += [f"{key}:", *(f"  | {name} = {_whole(value)}" for name, value in inner.items())]
+            lines += [f"{key}:", *(f"  | {name} = {whole(value)}" for name, value in inner.items())]
     return lines
-
-
-def _whole(value: Any) -> str:
-    """Return a value in one line, not shortened: an id must be whole to be of use."""
-    return "-" if value in {None, ""} else " ".join(str(value).split())
 
 
 def _show_aliases(name: str, as_json: bool) -> None:
@@ -301,9 +317,7 @@ def _show_aliases(name: str, as_json: bool) -> None:
     registry.get(name)
     aliases, history = registry.aliases(name), [change.to_dict() for change in registry.history(name)]
     lines = [f"{alias}: {version}" for alias, version in aliases.items()] or [f"'{name}' has no aliases"]
-    moves = [
-        [cell(change[key]) for key in ("at", "alias", "from", "to", "by", "reason")] for change in history
-    ]
-    if moves:
-        lines += ["", *table(("at", "alias", "from", "to", "by", "reason"), moves)]
+    names = ("at", "alias", "from", "to", "by", "reason")
+    if history:
+        lines += ["", *table(names, [[change[name] for name in names] for change in history])]
     emit({"aliases": aliases, "history": history}, as_json, lines)

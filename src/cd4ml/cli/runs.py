@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cd4ml.cli.console import emit
-from cd4ml.cli.table import cell, sparkline, table
+from cd4ml.cli.console import emit, note
+from cd4ml.cli.table import cell, sparkline, table, whole
+from cd4ml.errors import UsageError
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Runs: list, show, compare, trend.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
+Branch = Annotated[str | None, typer.Option("--branch", "-b", help="Only runs of this git branch.")]
 Problem = Annotated[str | None, typer.Option("--problem", "-p", help="Only runs of this problem.")]
 
 
@@ -35,7 +38,7 @@ def _commit(run: Mapping[str, Any]) -> str:
 @app.command("list")
 def list_runs(
     problem: Problem = None,
-    branch: Annotated[str | None, typer.Option(help="Only runs of this git branch.")] = None,
+    branch: Branch = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
     as_json: Json = False,
 ) -> None:
@@ -73,7 +76,7 @@ def show(
     from cd4ml.adapters.differences import flatten
 
     found = _store().get(run)
-    emit(found, as_json, table(("name", "value"), sorted(flatten(found).items())))
+    emit(found, as_json, table(("name", "value"), sorted(flatten(found).items()), whole))
 
 
 @app.command()
@@ -97,13 +100,20 @@ def compare(
 def trend(
     metric: Annotated[str, typer.Argument(help="A metric of the holdout, such as wape.")],
     problem: Annotated[str, typer.Option("--problem", "-p", help="The problem whose runs are looked at.")],
+    branch: Branch = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Draw it: write a page to this HTML file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show how a metric went from run to run, the oldest first, with its confidence intervals.
 
-    Example: cd4ml runs trend wape --problem sales-forecast
+    Example: cd4ml runs trend wape --problem sales-forecast --out trend.html
     """
-    points = _store().trend(metric, problem)
+    store = _store()
+    points = store.trend(metric, problem, branch)
+    if out is not None:
+        _draw(store.list(problem, branch), metric, out)
     rows = [
         (point.time, point.commit[:8], point.branch, point.estimate, point.low, point.high)
         for point in points
@@ -115,3 +125,13 @@ def trend(
         as_json,
         [line, "", *table(("time", "commit", "branch", metric, "low", "high"), rows)],
     )
+
+
+def _draw(runs: Sequence[Mapping[str, Any]], metric: str, out: Path) -> None:
+    from cd4ml.adapters.storage.atomic import write_text
+    from cd4ml.reports.runs import runs_page
+
+    if out.is_dir():
+        raise UsageError(f"--out must be a file such as {out / 'trend.html'}; found a folder")
+    write_text(out, runs_page(runs, metric))
+    note(f"wrote {out}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-__all__ = ["cell", "sparkline", "table"]
+__all__ = ["cell", "sparkline", "table", "whole"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _CELL_CHARACTERS = 40
@@ -21,9 +21,16 @@ def cell(value: Any) -> str:
     return text if len(text) <= _CELL_CHARACTERS else text[: _CELL_CHARACTERS - 1] + "…"
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Return the lines of a table whose columns are aligned."""
-    cells = [[*headers], *([cell(value) for value in row] for row in rows)]
+def whole(value: Any) -> str:
+    """Return a value in one line, not shortened: an id must be whole to be of use."""
+    return "-" if value is None or value == "" else " ".join(str(value).split())
+
+
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[Any]], shown: Callable[[Any], str] = cell
+) -> list[str]:
+    """Return the lines of a table whose columns are aligned; `shown` makes the text of a value."""
+    cells = [[*headers], *([shown(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     return [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()

@@ -21,6 +21,7 @@ __all__ = [
     "empty_columns",
     "kind_of",
     "length",
+    "number_text",
     "take",
     "texts",
 ]
@@ -101,12 +102,16 @@ def as_float(column: Array) -> NDArray[np.float64]:
     return column.astype(np.float64, copy=False)
 
 
-def _number_text(value: Any) -> str:
+def number_text(value: Any) -> str:
+    """Return the text that a number is as a category: 3.0, 3 and True are not told apart by their types."""
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def as_category(column: ColumnLike) -> CategoryArray:
-    """Return any column as categories: 3.0 and 3 are "3", true is "1", midnight "2017-08-15"; null stays null."""
+    """Return any column as categories; null stays null.
+
+    3.0 and 3 are "3", true is "1", midnight is "2017-08-15".
+    """
     if isinstance(column, CategoryArray):
         return column
     values, codes = np.unique(column, return_inverse=True)
@@ -114,7 +119,7 @@ def as_category(column: ColumnLike) -> CategoryArray:
     if values.dtype.kind == "M":
         found = [str(value).removesuffix("T00:00:00") for value in values[~null]]
     else:
-        found = [_number_text(value) for value in values[~null]]
+        found = [number_text(value) for value in values[~null]]
     table = np.where(null, -1, np.cumsum(~null) - 1).astype(np.int32)  # nulls sort last
     return CategoryArray(table[codes.reshape(-1)], tuple(found))
 

@@ -33,7 +33,7 @@ class Vocabulary:
         object.__setattr__(self, "_position", {text: code for code, text in enumerate(self.texts)})
 
     def codes(self, column: ColumnLike, cache: Cache) -> NDArray[np.int64]:
-        """Return 0 for the most frequent text and so on, `len(texts)` for rare and unknown ones, -1 for null."""
+        """Return 0 for the most frequent text and so on; `len(texts)`: rare or unknown; -1: null."""
         category = as_category(column)
         name = (id(self), id(category.categories))
         table = cache.get(name) if category is column else None
@@ -56,10 +56,12 @@ class Vocabulary:
         """Return float64 [n, width]: see `docs/features.md` for what null and unknown become."""
         codes = self.codes(column, cache)
         if encoding == "one_hot":
-            return (codes[:, None] == np.arange(len(self.texts) + 1)).astype(np.float64)
+            equal = np.equal(codes[:, None], np.arange(len(self.texts) + 1))
+            return equal.astype(np.float64)
         if encoding == "frequency":
-            return np.array([*self.shares, 0.0, np.nan])[codes][:, None]
-        return np.where(codes < 0, np.nan, codes)[:, None]
+            shares = np.array([*self.shares, 0.0, np.nan], dtype=np.float64)
+            return shares[codes][:, None]
+        return np.where(codes < 0, np.nan, codes.astype(np.float64))[:, None]
 
 
 def fit_vocabulary(column: ColumnLike, max_categories: int) -> Vocabulary:

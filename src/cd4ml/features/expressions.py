@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,8 @@ _BINARY: dict[type[ast.operator], str] = {
 _COMPARE: dict[type[ast.cmpop], str] = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
 }  # fmt: skip
+_MAX_DEPTH = 100
+_WORDS = {"true": "True", "false": "False", "null": "is_null(x)", "none": "is_null(x)"}
 _HINTS: dict[type[ast.AST], str] = {
     ast.IfExp: "write where(condition, a, b)",
     ast.BitAnd: "write `and`",
@@ -41,8 +44,8 @@ def _refuse(node: ast.AST, path: Path) -> ProblemError:
 class Expression:
     """An expression that was read and may be evaluated on any number of rows.
 
-    Numbers are float64 throughout, whether or not a batch has nulls. A null stays null in arithmetic and makes
-    every comparison false. Each row's result depends on this row alone.
+    Numbers are float64 throughout, whether or not a batch has nulls. A null stays null in arithmetic and
+    makes every comparison false. Each row's result depends on this row alone.
     """
 
     text: str
@@ -57,7 +60,7 @@ class Expression:
         Raises
         ------
         ProblemError
-            With `path` when it is not one of this language.
+            With `path` when it is not one of this language, or uses no column.
         """
         try:
             tree = ast.parse(text.strip(), mode="eval").body
@@ -65,8 +68,12 @@ class Expression:
             raise ProblemError(
                 f"expected an expression such as `sales < 0`; found `{text}`, which cannot be read", path
             ) from error
+        if _depth(tree) > _MAX_DEPTH:
+            raise ProblemError(f"an expression may be {_MAX_DEPTH} levels deep; found more, split it", path)
         names: set[str] = set()
         _check(tree, path, names)
+        if not names:
+            raise ProblemError(f"expected an expression over columns; `{text}` is the same in each row", path)
         return cls(text, frozenset(names), path, tree)
 
     def evaluate(self, columns: ColumnSet) -> ColumnLike:
@@ -91,7 +98,16 @@ class Expression:
         value = self.evaluate(columns)
         if kind_of(value) != "number":
             raise ProblemError(f"`{self.text}` must be true or false; found {kind_of(value)}", self.path)
-        return functions.truth(value)
+        mask: np.ndarray[Any, np.dtype[np.bool_]] = functions.truth(value)
+        return mask
+
+
+def _depth(tree: ast.AST) -> int:
+    """Return the levels of a tree, without recursion."""
+    level, depth = [tree], 0
+    while level:
+        level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
+    return depth
 
 
 def _check_call(node: ast.Call, path: Path, names: set[str]) -> None:
@@ -147,6 +163,8 @@ def _literal(node: ast.expr, path: Path) -> bool | int | float | str:
         if not isinstance(inner, str):
             return -inner
     if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
+        if not isinstance(node.value, str) and not abs(node.value) <= sys.float_info.max:
+            raise ProblemError("expected a number of ordinary size; found a larger one", path)
         return node.value
     raise ProblemError(f"expected a number or a quoted text; found `{ast.unparse(node)}`", path)
 
@@ -156,6 +174,8 @@ def _check(node: ast.expr, path: Path, names: set[str]) -> None:
         case ast.Constant():
             _literal(node, path)
         case ast.Name():
+            if node.id in _WORDS:
+                raise ProblemError(f"unknown word '{node.id}'; write {_WORDS[node.id]}", path)
             names.add(node.id)
         case ast.Call():
             _check_call(node, path, names)
@@ -202,6 +222,21 @@ def _load(column: ColumnLike) -> ColumnLike:
     return column.astype(np.float64, copy=False)
 
 
+def _evaluate_operator(node: ast.BinOp | ast.UnaryOp | ast.BoolOp, columns: ColumnSet) -> Any:
+    if isinstance(node, ast.BinOp):
+        left, right = _evaluate(node.left, columns), _evaluate(node.right, columns)
+        return functions.arithmetic(_BINARY[type(node.op)], left, right)
+    if isinstance(node, ast.BoolOp):
+        parts = [functions.truth(_evaluate(value, columns)) for value in node.values]
+        join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
+        return join.reduce(np.broadcast_arrays(*parts))
+    value = _evaluate(node.operand, columns)
+    if isinstance(node.op, ast.Not):
+        return np.logical_not(functions.truth(value))
+    signed = functions.number(value, "a sign")
+    return -signed if isinstance(node.op, ast.USub) else signed
+
+
 def _evaluate(node: ast.expr, columns: ColumnSet) -> Any:
     match node:
         case ast.Constant():
@@ -210,18 +245,7 @@ def _evaluate(node: ast.expr, columns: ColumnSet) -> Any:
             return _load(columns[node.id])
         case ast.Call():
             return _evaluate_call(node, columns)
-        case ast.BinOp():
-            left, right = _evaluate(node.left, columns), _evaluate(node.right, columns)
-            return functions.arithmetic(_BINARY[type(node.op)], left, right)
-        case ast.UnaryOp(op=ast.Not()):
-            return np.logical_not(functions.truth(_evaluate(node.operand, columns)))
-        case ast.UnaryOp():
-            value = functions.number(_evaluate(node.operand, columns), "-")
-            return -value if isinstance(node.op, ast.USub) else value
-        case ast.BoolOp():
-            parts = [functions.truth(_evaluate(value, columns)) for value in node.values]
-            return (np.logical_and if isinstance(node.op, ast.And) else np.logical_or).reduce(
-                np.broadcast_arrays(*parts)
-            )
+        case ast.Compare():
+            return _evaluate_compare(node, columns)
         case _:
-            return _evaluate_compare(node, columns)  # type: ignore[arg-type]
+            return _evaluate_operator(node, columns)  # type: ignore[arg-type]  # _check lets nothing else in

@@ -55,8 +55,8 @@ def fit_state(
     tables : dict
         The other tables; an absent one is empty.
     train : bool [n]
-        Rows whose categories are counted. The history has all rows: what a feature may see of it is decided by its
-        delay.
+        Rows whose categories are counted. The history has all rows: what a feature may see of it is decided
+        by its delay.
     memory_budget_bytes : int
         Panels are filled as many groups at a time as this allows. Larger ones are files in `scratch`.
     scratch : Path, optional
@@ -150,7 +150,7 @@ class _Fitter:
         entity = tuple(self.plan.problem.entity)
         codes_of_entity: Codes | None = None
         for by in self.plan.groups:
-            index, codes = KeyIndex.build([self.column(name) for name in by], self.rows)
+            index, codes = KeyIndex.build([self.column(name) for name in by], self.rows, by)
             groups[by] = Group(index, _first_seen(codes, self.steps, len(index)))
             if by == entity:
                 codes_of_entity = codes
@@ -182,7 +182,7 @@ class _Fitter:
             group, entity, step = group[first], entity[first], step[first]
         panel = self.plan.problem.panel
         if panel is not None and panel.absent == "zero" and own:
-            units = _units(group, entity, step, entities.first_seen)
+            units = _units(group, entity, step, len(entities.index))
         return Cells(group, step, value, *units)
 
     def _panel(
@@ -240,13 +240,13 @@ def _has_repeats(entity: Codes, steps: Codes, entities: int) -> bool:
     return int(seen.sum()) < len(cell)
 
 
-def _units(group: Codes, entity: Codes, step: Codes, first_seen: Codes) -> tuple[Codes, Codes]:
-    """Return each unit's group and first step; a unit is one entity within one group."""
-    group_of = np.full(len(first_seen), -1, dtype=np.int64)
+def _units(group: Codes, entity: Codes, step: Codes, entities: int) -> tuple[Codes, Codes]:
+    """Return each unit's group and its first step there; a unit is one entity within one group."""
+    group_of = np.full(entities, -1, dtype=np.int64)
     group_of[entity] = group
     if np.array_equal(group_of[entity], group):  # an entity stays in its group
         known = group_of >= 0
-        return group_of[known], first_seen[known]
+        return group_of[known], _first_seen(entity, step, entities)[known]
     count = int(group.max(initial=0)) + 1
     pairs, unit = np.unique(entity * count + group, return_inverse=True)
     first = np.full(len(pairs), 2**40, dtype=np.int64)

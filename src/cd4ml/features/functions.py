@@ -5,6 +5,7 @@ A value is a scalar, an array or a CategoryArray. Nulls are NaN, NaT and the cod
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ __all__ = [
 
 
 class Mismatch(Exception):
-    """An operation does not fit the types of its values; becomes a ProblemError with the expression's place."""
+    """An operation does not fit the types of its values; becomes a ProblemError with its place."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,14 @@ _MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 def _time(text: str) -> Any:
+    # NumPy would also read "today" by the clock, and a zone that nobody applies.
+    whole = re.fullmatch(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?", text)
     try:
-        return np.datetime64(text, "s")
-    except ValueError as error:
-        raise Mismatch(f"expected a date such as '2017-08-15'; found '{text}'") from error
+        if whole:
+            return np.datetime64(text, "s")
+    except ValueError:
+        pass
+    raise Mismatch(f"expected a date such as '2017-08-15' or '2017-08-15T13:00'; found '{text}'")
 
 
 def _compare_texts(operator: str, left: CategoryArray, right: Any) -> Any:
@@ -240,7 +245,7 @@ FUNCTIONS: dict[str, Function] = {
             "month": "month",
             "year": "year",
         }.items()
-    },  # fmt: skip
+    },
     "where": Function(_where, 3),
     "is_null": Function(_null, 1),
     "fill": Function(_fill, 2),

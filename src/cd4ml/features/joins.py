@@ -51,7 +51,7 @@ def build_lookup(join: JoinTable, where: str | None, table: ColumnSet) -> Lookup
         table = take(table, Expression.parse(where, ("joins", join.index, "where")).mask(table))
     rows = length(table)
     keys = [table[name] for _, name in join.keys]
-    index, codes = KeyIndex.build(keys, rows)
+    index, codes = KeyIndex.build(keys, rows, [f"{join.table}.{name}" for _, name in join.keys])
     if join.flag:
         return Lookup(index, {})
     known = np.flatnonzero(codes >= 0)

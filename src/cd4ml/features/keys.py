@@ -14,7 +14,10 @@ from cd4ml.features.columns import CategoryArray, ColumnLike
 __all__ = ["Cache", "KeyIndex"]
 
 Cache: TypeAlias = dict[tuple[int, int], NDArray[np.int64]]
-"""Translations of categories within one call; the call keeps the categories alive."""
+"""Translations of categories within one call over facts of one origin, by the ids of reader and categories.
+
+The call keeps the facts' categories alive. Those that an expression makes anew for each chunk hang on the
+facts' categories alone, so that an id that comes again means the same texts."""
 Codes = NDArray[np.int64]
 
 _DENSE_CELLS = 50_000_000
@@ -25,7 +28,7 @@ def _whole(column: NDArray[Any]) -> tuple[Codes, NDArray[np.bool_]]:
     if column.dtype.kind == "M":
         return column.astype("datetime64[s]").astype(np.int64), ~np.isnat(column)
     if column.dtype.kind == "f":
-        known = np.isfinite(column) & (np.floor(column) == column)
+        known = (np.abs(column) < 2.0**63) & (np.floor(column) == column)
         return np.where(known, column, 0).astype(np.int64), known
     return column.astype(np.int64), np.ones(len(column), dtype=bool)
 
@@ -38,7 +41,7 @@ class _Part:
         self.position = {text: code for code, text in enumerate(values)} if isinstance(values, tuple) else {}
 
     @classmethod
-    def build(cls, column: ColumnLike) -> _Part:
+    def build(cls, column: ColumnLike, name: str) -> _Part:
         if isinstance(column, CategoryArray):
             used = np.zeros(len(column.categories) + 1, dtype=bool)
             used[column.codes] = True
@@ -46,6 +49,12 @@ class _Part:
                 tuple(sorted(text for text, seen in zip(column.categories, used, strict=False) if seen))
             )
         values, known = _whole(column)
+        broken = ~known & ~np.isnat(column) if column.dtype.kind == "M" else ~known & ~np.isnan(column)
+        if broken.any():
+            raise DataError(
+                f"a key needs texts, times or whole numbers; found {column[broken][0]} in {name}, "
+                "round it with floor() or declare it as text"
+            )
         return cls(np.unique(values[known]))
 
     def codes(self, column: ColumnLike, cache: Cache) -> Codes:
@@ -93,9 +102,18 @@ class KeyIndex:
             self._table[ids] = np.arange(len(ids), dtype=np.int32)
 
     @classmethod
-    def build(cls, columns: Sequence[ColumnLike], rows: int) -> tuple[KeyIndex, Codes]:
-        """Return the index of all keys in `columns`, and each row's position in it (-1: a null)."""
-        parts = [_Part.build(column) for column in columns]
+    def build(
+        cls, columns: Sequence[ColumnLike], rows: int, names: Sequence[str] = ()
+    ) -> tuple[KeyIndex, Codes]:
+        """Return the index of all keys in `columns`, and each row's position in it (-1: a null).
+
+        Raises
+        ------
+        DataError
+            When a number is not whole (`names` tells of which column), or there are too many keys.
+        """
+        known = [f"'{name}'" for name in names] or [f"its column {n + 1}" for n in range(len(columns))]
+        parts = [_Part.build(column, name) for column, name in zip(columns, known, strict=True)]
         bare = cls([part.values for part in parts], np.empty(0, dtype=np.int64))
         combined = bare._combine(columns, rows, {})
         cells = int(np.prod([float(radix) for radix in bare._radix])) if parts else 1

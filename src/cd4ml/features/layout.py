@@ -138,12 +138,12 @@ class _Builder:
 
     def _fact(self, name: str) -> Availability:
         problem = self.problem
-        if name == problem.target.column:
-            return timedelta(0)
-        if problem.time is None or name in problem.entity or name in self.calendar:
-            return "ahead"
         column = problem.fact.columns[name]
         known = column.known if column.known is not None else problem.fact.known
+        if name == problem.target.column:  # nobody knows it ahead, but it may be recorded late
+            return known if isinstance(known, timedelta) else timedelta(0)
+        if problem.time is None or name in problem.entity or name in self.calendar:
+            return "ahead"
         return timedelta(0) if known is None else known
 
     def _new(self, name: str, value: ColumnLike, path: tuple[str | int, ...]) -> None:
@@ -174,17 +174,17 @@ class _Builder:
         operation = JoinTable(index, join.table, tuple(join.keys.items()), renamed, join.flag)
         keys_known = later(self.availability[fact] for fact in join.keys)
         on_time = any(kind_of(self.samples[fact]) == "time" for fact in join.keys)
-        used = set(join.keys.values())
+        keys, chosen_by = set(join.keys.values()), set[str]()
         if join.where is not None:
             where = Expression.parse(join.where, (*path, "where"))
             where.mask(others)
-            used |= where.columns
+            chosen_by = set(where.columns) - keys  # which row matches hangs on them
         for old, new in renamed:
             self._new(new, _joined_sample(others[old]), (*path, "columns"))
-            self.availability[new] = later([keys_known, self._lookup(table, [old], on_time)])
+            self.availability[new] = later([keys_known, self._lookup(table, {old} | chosen_by, on_time)])
         if join.flag:
             self._new(join.flag, np.empty(0), (*path, "flag"))
-            self.availability[join.flag] = later([keys_known, self._lookup(table, sorted(used), on_time)])
+            self.availability[join.flag] = later([keys_known, self._lookup(table, keys | chosen_by, on_time)])
         self.operations.append(operation)
 
     def _check_key(self, fact: str, other: ColumnLike, named: str, path: tuple[str | int, ...]) -> None:
@@ -196,7 +196,7 @@ class _Builder:
                 f"'{fact}' is {kinds[0]} and '{named}' is {kinds[1]}; declare both with one type", path
             )
 
-    def _lookup(self, table: Table, columns: list[str], on_time: bool) -> Availability:
+    def _lookup(self, table: Table, columns: set[str], on_time: bool) -> Availability:
         if self.problem.time is None:
             return "ahead"
         default: Availability = timedelta(0) if on_time else "ahead"

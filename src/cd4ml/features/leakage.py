@@ -1,9 +1,9 @@
 """Refuse what cannot be known when a prediction is made, and names that nobody has.
 
-A value of a column at time u is recorded at u + known_after. A prediction for time t is made at t - horizon. So a
-feature of t may use values of u <= t - horizon - known_after: the smallest honest delay is their sum. What is known
-ahead may be used as it is, at t; its history has the same smallest delay of one horizon, because that is where the
-history of a served model ends.
+A value of a column at time u is recorded at u + known_after. A prediction for time t is made at t - horizon.
+So a feature of t may use values of u <= t - horizon - known_after: the smallest honest delay is their sum.
+What is known ahead may be used as it is, at t; its history has a smallest delay of one horizon, because that is
+where the history of a served model ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from cd4ml.features.layout import Availability, Layout, honest_delay_steps, lay_
 from cd4ml.features.plan import compile_plan
 from cd4ml.problem import (
     Age,
-    Calendar,
     Category,
     Columns,
     Historic,
@@ -42,7 +41,9 @@ def availability(problem: Problem) -> dict[str, Availability]:
 def _honest_text(problem: Problem, known: Availability) -> str:
     assert problem.time is not None
     text = duration_text(honest_delay_steps(problem, known) * problem.time.step)
-    late = "" if known in ("ahead", timedelta(0)) else f" and it is recorded {duration_text(known)} later"  # type: ignore[arg-type]
+    late = ""
+    if isinstance(known, timedelta) and known:
+        late = f" and it is recorded {duration_text(known)} later"
     return f"the horizon is {duration_text(problem.horizon)}{late}: at least {text}"
 
 
@@ -85,8 +86,8 @@ class _Checker:
         steps = self.problem.steps(delay, path)
         if steps < honest_delay_steps(self.problem, known):
             raise ProblemError(
-                f"{what} {duration_text(delay)} of '{name}' leaks: it is not known when the prediction is made; "
-                f"{_honest_text(self.problem, known)}" + _ahead_hint(known),
+                f"{what} {duration_text(delay)} of '{name}' leaks: it is not known when the prediction is "
+                "made; " + _honest_text(self.problem, known) + _ahead_hint(known),
                 path,
             )
 
@@ -106,7 +107,6 @@ def _positive(problem: Problem, value: timedelta, path: Path) -> None:
 
 
 def _check_feature(check: _Checker, feature: object, path: Path) -> None:
-    problem = check.problem
     match feature:
         case Columns():
             for index, name in enumerate(feature.columns):
@@ -115,29 +115,32 @@ def _check_feature(check: _Checker, feature: object, path: Path) -> None:
         case Category():
             for index, name in enumerate(feature.columns):
                 check.raw(name, (*path, "columns", index))
-        case Calendar():
-            pass
+        case Historic():
+            _check_historic(check, feature, path)
+        case Age():
+            for name in feature.by or []:
+                check.raw(name, (*path, "by"))
+
+
+def _check_historic(check: _Checker, feature: Historic, path: Path) -> None:
+    problem = check.problem
+    check.historic(feature, path)
+    match feature:
         case Lag():
-            check.historic(feature, path)
             for index, lag in enumerate(feature.lags):
                 check.delay(feature.of, lag, (*path, "lags", index), "a lag of")
         case Rolling():
-            check.historic(feature, path)
             for index, window in enumerate(feature.windows):
                 _positive(problem, window, (*path, "windows", index))
             if feature.after is not None:
                 check.delay(feature.of, feature.after, (*path, "after"), "a window after")
         case Seasonal():
-            check.historic(feature, path)
             _positive(problem, feature.period, (*path, "period"))
             for index, count in enumerate(feature.cycles):
                 if count < 1:
                     raise ProblemError(
                         f"expected at least one season; found {count}", (*path, "cycles", index)
                     )
-        case Age():
-            for name in feature.by or []:
-                check.raw(name, (*path, "by"))
 
 
 def _check_time(check: _Checker) -> None:
@@ -185,13 +188,12 @@ def _check_rules(check: _Checker) -> None:
         for name in baseline.by:
             check.raw(name, (*path, "by"))
         if baseline.kind == "seasonal_naive":
-            if baseline.period is None or problem.panel is None:
+            assert baseline.period is not None  # by the structure
+            if problem.panel is None:
                 raise ProblemError(
-                    "a seasonal_naive baseline needs `period`, and the problem `time` and `panel`", path
+                    "seasonal_naive needs `panel: {absent: zero or missing}`; found none", path
                 )
             _positive(problem, baseline.period, (*path, "period"))
-        if baseline.kind == "group_mean" and not baseline.by:
-            raise ProblemError("a group_mean baseline needs `by`; without groups it is `kind: mean`", path)
 
 
 def _check_split(check: _Checker) -> None:
@@ -199,6 +201,8 @@ def _check_split(check: _Checker) -> None:
     for name in ("holdout", "fold", "gap", "embargo"):
         value = getattr(split, name)
         if isinstance(value, timedelta) and value:
+            if split.kind != "time":
+                raise ProblemError(f"`{name}` belongs to a split by time; remove it", ("split", name))
             check.problem.steps(value, ("split", name))
 
 

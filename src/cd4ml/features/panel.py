@@ -23,8 +23,8 @@ class Panel:
     Parameters
     ----------
     values : float32 [pad + groups * (steps + pad)]
-        One group after another, with `pad` unknown steps before, between and after them: a window of up to `pad`
-        steps that begins or ends outside of the history needs no case of its own.
+        One group after another, with `pad` unknown steps before, between and after them: a window of up to
+        `pad` steps that begins or ends outside of the history needs no case of its own.
     groups, steps, pad : int
     start : int
         Step of the calendar of the first column.
@@ -106,7 +106,7 @@ def collapse(unit: Codes, step: Codes, value: Numbers, steps: int, aggregate: st
     _, first, cell = np.unique(unit * steps + step, return_index=True, return_inverse=True)
     known = ~np.isnan(value)
     count = np.bincount(cell, weights=known)
-    total = np.bincount(cell, weights=np.where(known, value, 0.0))
+    total: Numbers = np.bincount(cell, weights=np.where(known, value, 0.0)).astype(np.float64, copy=False)
     if aggregate == "mean":
         total = total / np.maximum(count, 1)
     return first, np.where(count > 0, total, np.nan)
@@ -122,7 +122,8 @@ def _block(cells: Cells, rows: Any, groups: int, steps: int, first: int, aggrega
     group, step, value = cells.group[rows] - first, cells.step[rows], cells.value[rows]
     size = groups * steps
     place, known = group * steps + step, ~np.isnan(value)
-    total = np.bincount(place, weights=np.where(known, value, 0.0), minlength=size).reshape(groups, steps)
+    sums = np.bincount(place, weights=np.where(known, value, 0.0), minlength=size)
+    total: Numbers = sums.astype(np.float64, copy=False).reshape(groups, steps)
     if cells.unit_group is None or cells.unit_first is None:
         count = np.bincount(place[known], minlength=size).reshape(groups, steps)
     else:
@@ -139,8 +140,8 @@ def _block(cells: Cells, rows: Any, groups: int, steps: int, first: int, aggrega
 def fill_panel(panel: Panel, cells: Cells, aggregate: str, budget_bytes: int) -> None:
     """Write a panel's values, as many groups at a time as the budget allows; the result is the same.
 
-    A cell of the panel is the mean (or sum) over the units of its group: known ones, and zero for absent ones that
-    were seen before, if absent is zero.
+    A cell of the panel is the mean (or sum) over the units of its group: known ones, and zero for absent ones
+    that were seen before, if absent is zero.
     """
     values = panel.values
     values[:] = np.nan

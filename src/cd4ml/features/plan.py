@@ -1,4 +1,4 @@
-"""A problem compiled: which columns are made in which order, which histories are kept, which features come out."""
+"""A problem compiled: which columns are made in which order, which histories are kept, what comes out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cd4ml.errors import ProblemError
-from cd4ml.features.columns import ColumnSet, as_category, as_float
+from cd4ml.features.columns import ColumnSet, as_category, as_float, number_text
 from cd4ml.features.layout import Layout, Operation, honest_delay_steps, lay_out
 from cd4ml.problem import (
     Age,
@@ -111,10 +111,11 @@ class SeasonalFeature:
 
 @dataclass(frozen=True)
 class AgeFeature:
-    """Steps since a group was first seen, as known at the horizon."""
+    """Steps since a group was first seen, if that was at least `delay` steps ago."""
 
     name: str
     by: tuple[str, ...]
+    delay: int
 
 
 FeaturePart: TypeAlias = (
@@ -218,7 +219,7 @@ def target_values(problem: Problem, columns: ColumnSet) -> NDArray[np.float64]:
         return as_float(column)  # type: ignore[arg-type]
     category = as_category(column)
     positive = problem.target.positive
-    text = str(int(positive)) if isinstance(positive, bool) else str(positive)
+    text = positive if isinstance(positive, str) else number_text(positive)
     table = [float(name == text) for name in category.categories]
     return np.array([*table, np.nan])[category.codes]
 
@@ -278,7 +279,9 @@ class _Compiler:
             case Age():
                 by = tuple(self.problem.entity if feature.by is None else feature.by)
                 name = "age" if feature.by is None else "age_by_" + ("_".join(by) or "all")
-                self.add(AgeFeature(name, by), path)
+                # A fact is seen when it is recorded.
+                recorded = self.problem.fact.known or timedelta(0)
+                self.add(AgeFeature(name, by, honest_delay_steps(self.problem, recorded)), path)
             case Historic():
                 self.historic(feature, path)
 
@@ -355,7 +358,7 @@ def compile_plan(problem: Problem) -> Plan:
     pad, oldest = _depths(compiler.features)
     wanted = _raw_columns(problem, compiler.features, compiler.series)
     operations, raw = _needed(compiler.layout.operations, wanted, set())
-    plan = Plan(
+    return Plan(
         problem=problem,
         layout=compiler.layout,
         features=tuple(compiler.features),
@@ -366,4 +369,3 @@ def compile_plan(problem: Problem) -> Plan:
         operations=operations,
         inputs={name: column.type for name, column in problem.fact.columns.items() if name in raw},
     )
-    return plan

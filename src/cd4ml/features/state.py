@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +108,7 @@ class State:
         arrays: Arrays = {}
         document = _describe(self, arrays)
         for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+            _save(folder / f"{name}.npy", array)
         text = json.dumps(document, sort_keys=True, ensure_ascii=False, indent=1)
         (folder / _FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -129,7 +129,7 @@ class State:
                     "Make the bundle anew with this cd4ml"
                 )
             return _restore(document, _Reader(folder, mapped))
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, EOFError, LookupError, TypeError, ValueError) as error:
             if isinstance(error, IntegrityError):
                 raise
             raise IntegrityError(f"{folder.name} is no whole features state: {error}") from error
@@ -140,9 +140,16 @@ class _Reader:
         self.folder, self.mapped = folder, mapped
 
     def __call__(self, name: str, *, large: bool = False) -> NDArray[Any]:
-        mode = "r" if self.mapped and large else None
-        result: NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode=mode, allow_pickle=False)  # type: ignore[call-overload]
+        mode: Literal["r"] | None = "r" if self.mapped and large else None
+        result: NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode=mode, allow_pickle=False)
         return result
+
+
+def _save(file: Path, array: NDArray[Any]) -> None:
+    if isinstance(array, np.memmap) and array.filename and Path(array.filename).resolve() == file.resolve():
+        array.flush()  # a panel beyond the budget was made in its place; opening it would empty it
+        return
+    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def _describe_index(index: KeyIndex, name: str, arrays: Arrays) -> dict[str, Any]:
@@ -212,6 +219,16 @@ def _describe(state: State, arrays: Arrays) -> dict[str, Any]:
     }
 
 
+def _restore_panel(document: Mapping[str, Any], values: NDArray[Any]) -> Panel:
+    panel = Panel(values, **document)
+    size = Panel.size(panel.groups, panel.steps, panel.pad)
+    if values.shape != (size,) or values.dtype != np.float32:
+        raise ValueError(
+            f"expected a history of {size} float32; found {values.dtype} of shape {values.shape}"
+        )
+    return panel
+
+
 def _restore(document: Mapping[str, Any], read: _Reader) -> State:
     plain = ("origin_seconds", "step_seconds", "first_train_step", "last_step")
     return State(
@@ -228,7 +245,7 @@ def _restore(document: Mapping[str, Any], read: _Reader) -> State:
             for number, item in enumerate(document["groups"])
         },
         panels=tuple(
-            Panel(read(f"panel{number}", large=True), **item)
+            _restore_panel(item, read(f"panel{number}", large=True))
             for number, item in enumerate(document["panels"])
         ),
         vocabularies={

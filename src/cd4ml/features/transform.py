@@ -32,6 +32,8 @@ from cd4ml.features.windows import Windows
 __all__ = ["enrich", "fit_state", "seasonal_naive", "steps_of", "transform", "unseen"]
 
 CHUNK_ROWS = 8192
+_WINDOW_CELLS = 8_000_000
+"""Chunks are smaller where windows are so long that a chunk of them would be larger."""
 Codes = NDArray[np.int64]
 Matrix = NDArray[np.float32]
 
@@ -55,7 +57,7 @@ class _Prepared:
     numbers: list[tuple[int, str]] = field(default_factory=list)
     categories: list[tuple[int, int, CategoryFeature]] = field(default_factory=list)
     calendar: list[tuple[int, str]] = field(default_factory=list)
-    ages: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+    ages: list[tuple[int, AgeFeature]] = field(default_factory=list)
     lags: list[tuple[int, LagFeature]] = field(default_factory=list)
     seasons: list[tuple[int, SeasonalFeature]] = field(default_factory=list)
     windows: dict[tuple[int, int], _Windowed] = field(default_factory=dict)
@@ -79,7 +81,7 @@ def _prepare(plan: Plan, state: State) -> _Prepared:
             case CalendarFeature():
                 found.calendar.append((column, feature.part))
             case AgeFeature():
-                found.ages.append((column, feature.by))
+                found.ages.append((column, feature))
             case LagFeature():
                 found.lags.append((column, feature))
             case SeasonalFeature():
@@ -91,8 +93,9 @@ def _prepare(plan: Plan, state: State) -> _Prepared:
                 method = "total" if feature.statistic == "sum" else feature.statistic
                 shared.items.append((column, feature.size, method))
         column += width
-    used = [by for _, by in found.ages]
-    used += [plan.series[item.series].by for _, item in [*found.lags, *found.seasons]]
+    used = [age.by for _, age in found.ages]
+    used += [plan.series[lag.series].by for _, lag in found.lags]
+    used += [plan.series[season.series].by for _, season in found.seasons]
     used += [plan.series[series].by for series, _ in found.windows]
     found.groups = list(dict.fromkeys(used))
     state.prepared = found
@@ -150,8 +153,8 @@ def transform(
     out : float32 [n, k], optional
         Where to write, e.g. a memory-mapped file.
     memory_budget_bytes : int
-        With a history beyond it rows are taken in the order of their entities, so that each part of it is read
-        once.
+        With a history beyond it rows are taken in the order of their entities, so that each part of it is
+        read once.
 
     Returns
     -------
@@ -164,6 +167,7 @@ def transform(
     rows = length(facts)
     result = np.empty((rows, len(state.names)), dtype=np.float32) if out is None else out
     cache: Cache = {}
+    chunk_rows = max(1, min(chunk_rows, _WINDOW_CELLS // plan.pad))
     if state.panel_bytes > memory_budget_bytes and rows > chunk_rows:
         order = _by_entity(plan, state, needed, cache)
         for first in range(0, rows, chunk_rows):
@@ -175,8 +179,8 @@ def transform(
         _fill(prepared, state, needed, result, cache)
     else:
         for first in range(0, rows, chunk_rows):
-            index = slice(first, first + chunk_rows)
-            _fill(prepared, state, take(needed, index), result[index], cache)
+            chunk = slice(first, first + chunk_rows)
+            _fill(prepared, state, take(needed, chunk), result[chunk], cache)
     return result
 
 
@@ -223,8 +227,8 @@ def _fill_history(
         by: state.groups[by].index.positions([columns[name] for name in by], len(step), cache)
         for by in prepared.groups
     }
-    for column, by in prepared.ages:
-        out[:, column] = _age(state.groups[by].first_seen, members[by], step, plan.horizon_steps)
+    for column, age in prepared.ages:
+        out[:, column] = _age(state.groups[age.by].first_seen, members[age.by], step, age.delay)
     for column, lag in prepared.lags:
         out[:, column] = state.panels[lag.series].at(members[plan.series[lag.series].by], step - lag.delay)
     for column, season in prepared.seasons:
@@ -237,10 +241,10 @@ def _fill_history(
             out[:, column] = getattr(windows, method)(size)
 
 
-def _age(first_seen: Codes, member: Codes, step: Codes, horizon: int) -> NDArray[np.float64]:
-    """Steps since the first row; 0 until the horizon lets it be known."""
+def _age(first_seen: Codes, member: Codes, step: Codes, delay: int) -> NDArray[np.float64]:
+    """Steps since the first row; 0 until it can be known that there was one."""
     first = np.append(first_seen, 2**40)[member]
-    return np.where(step == NO_STEP, np.nan, np.where(first <= step - horizon, step - first, 0))
+    return np.where(step == NO_STEP, np.nan, np.where(first <= step - delay, step - first, 0))
 
 
 def _season(panel: Panel, group: Codes, step: Codes, delays: tuple[int, ...]) -> NDArray[np.float64]:

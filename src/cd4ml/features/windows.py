@@ -1,7 +1,7 @@
 """Statistics of windows that end at the same step, each from the newest value back.
 
-Sums run from the newest value to the oldest, one after another, in double: the result of a row does not depend on how
-many rows are computed with it.
+Sums run from the newest value to the oldest, one after another, in double: the result of a row does not
+depend on how many rows are computed with it.
 """
 
 from __future__ import annotations

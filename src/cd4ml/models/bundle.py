@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,23 +17,24 @@ from cd4ml.adapters.manifest import write_manifest
 from cd4ml.adapters.signing import SIGNING_KEY, sign
 from cd4ml.adapters.storage import atomic
 from cd4ml.domain.halving import nested_sample
-from cd4ml.errors import UsageError
+from cd4ml.errors import DataError, UsageError, nearest
 from cd4ml.features.columns import ColumnSet, length, take
 from cd4ml.features.plan import compile_plan
 from cd4ml.features.state import State
 from cd4ml.models.card import write_card
 from cd4ml.models.contract import build_contract
 from cd4ml.models.data import FloatArray, Matrix
+from cd4ml.models.fit import Fitted
 from cd4ml.models.lineage import library_versions
+from cd4ml.models.parity import check_parity
 from cd4ml.models.persist import Model, save_model
-from cd4ml.models.rows import rows_from_columns
-from cd4ml.models.runtime import FEATURES
+from cd4ml.models.rows import columns_from_rows, rows_from_columns, to_lines
+from cd4ml.models.runtime import FEATURES, FORMAT
 from cd4ml.models.session import open_session, run
 from cd4ml.problem import Problem
 
 __all__ = ["FORMAT", "REPLAY_ROWS", "Holdout", "Papers", "npy_bytes", "write_bundle"]
 
-FORMAT = "1"
 REPLAY_ROWS = 5000
 """Most holdout rows that a bundle carries."""
 
@@ -59,11 +59,25 @@ class Holdout:
 
 @dataclass(frozen=True)
 class Papers:
-    """What is said of a model: metrics.json, lineage.json (see `build_lineage`) and bias.json."""
+    """What is said of a model; the card is made of it.
+
+    Attributes
+    ----------
+    metrics, bias : mapping
+        metrics.json and bias.json.
+    lineage : mapping
+        See `build_lineage`.
+    data : mapping, optional
+        dataset.json: its `rows`, `split` and `clusters` are kept as data.json.
+    evaluation : mapping, optional
+        evaluation.json: its `holdout`, `slices` and `importances` are kept as slices.json.
+    """
 
     metrics: Mapping[str, Any]
     lineage: Mapping[str, Any]
     bias: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] | None = None
+    evaluation: Mapping[str, Any] | None = None
 
 
 def write_bundle(
@@ -86,40 +100,80 @@ def write_bundle(
     state : State
         Of the features, trimmed as far as serving and the holdout rows allow.
     known : mapping, optional
-        Values that training saw, by column; see `build_contract`.
+        What training saw, see `known_values`; `serving.unknown: refuse` needs it.
     signed : bool, optional
         Sign with the key of CD4ML_SIGNING_KEY; by default when that is set.
 
     Raises
     ------
     UsageError
-        If lengths differ, or a signature is asked for without a key.
+        If parts do not belong together, or a signature is asked for without a key.
+    DataError
+        If there are no holdout rows, or none that holds the contract.
     """
-    count = len(holdout.X)
-    if not count == len(holdout.actual) == length(holdout.inputs):
-        raise UsageError(
-            "holdout fields must have one length; found "
-            f"{count}, {len(holdout.actual)}, {length(holdout.inputs)}"
-        )
+    _check(problem, model, state, holdout, known)
     contract = build_contract(problem, compile_plan(problem).inputs, known)
     with atomic.directory(folder) as inside:
         save_model(inside, model)
+        (inside / FEATURES).mkdir()
         state.save(inside / FEATURES)
         atomic.write_text(inside / "problem.json", problem_files.dumps(problem))
         atomic.write_json(inside / "contract.json", contract)
         _write_holdout(inside / "holdout", problem, contract, model, holdout)
-        atomic.write_json(inside / "metrics.json", papers.metrics)
-        if papers.bias is not None:
-            atomic.write_json(inside / "bias.json", papers.bias)
-        atomic.write_json(inside / "lineage.json", papers.lineage)
+        _write_papers(inside, problem, papers)
         atomic.write_json(inside / "versions.json", library_versions())
-        atomic.write_text(
-            inside / "card.md", write_card(problem, papers.metrics, papers.lineage, papers.bias)
-        )
         identity = write_manifest(inside, format=FORMAT, problem=problem.name)
         if os.environ.get(SIGNING_KEY) if signed is None else signed:
             sign(inside)
     return identity
+
+
+def _check(
+    problem: Problem, model: Model, state: State, holdout: Holdout, known: Mapping[str, Any] | None
+) -> None:
+    lengths = (len(holdout.X), len(holdout.actual), length(holdout.inputs))
+    if len(set(lengths)) > 1:
+        raise UsageError(
+            f"holdout fields must have one length; found {', '.join(map(str, lengths))} (X, actual, inputs)"
+        )
+    if not lengths[0]:
+        raise DataError("a bundle needs holdout rows, by which it is judged again; found none")
+    for name in compile_plan(problem).inputs:
+        if name not in holdout.inputs:
+            have = ", ".join(sorted(holdout.inputs))
+            raise UsageError(
+                f"the holdout's inputs must have '{name}'; found {have}{nearest(name, holdout.inputs)}"
+            )
+    if tuple(model.names) != tuple(state.names):
+        raise UsageError(
+            f"model and features must be of one training; found {len(model.names)} and {len(state.names)}"
+            " names that are not the same"
+        )
+    if problem.serving.unknown == "refuse" and known is None:
+        raise UsageError("`serving.unknown: refuse` needs the values that training saw; give `known`")
+
+
+def _write_papers(folder: Path, problem: Problem, papers: Papers) -> None:
+    data = None if papers.data is None else _part(papers.data, "clusters", "rows", "split")
+    slices = (
+        None if papers.evaluation is None else _part(papers.evaluation, "holdout", "importances", "slices")
+    )
+    written = {
+        "bias": papers.bias,
+        "data": data,
+        "lineage": papers.lineage,
+        "metrics": papers.metrics,
+        "slices": slices,
+    }
+    for name, paper in written.items():
+        if paper is not None:
+            atomic.write_json(folder / f"{name}.json", paper)
+    card = write_card(problem, papers.metrics, papers.lineage, papers.bias, data=data, evaluation=slices)
+    atomic.write_text(folder / "card.md", card)
+
+
+def _part(paper: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: paper[key] for key in keys if key in paper}
 
 
 def npy_bytes(values: npt.NDArray[Any]) -> bytes:
@@ -132,20 +186,53 @@ def npy_bytes(values: npt.NDArray[Any]) -> bytes:
 def _write_holdout(
     folder: Path, problem: Problem, contract: Mapping[str, Any], model: Model, holdout: Holdout
 ) -> None:
-    """Write rows as a caller sends them, what was predicted for them and what came true."""
-    chosen = nested_sample(len(holdout.X), min(len(holdout.X), REPLAY_ROWS), problem.search.seed)
+    """Write rows as a caller sends them, their features, what was predicted for them and what came true."""
+    seen = nested_sample(len(holdout.X), min(len(holdout.X), REPLAY_ROWS), problem.search.seed)
+    columns = take({name: holdout.inputs[name] for name in contract["inputs"]["properties"]}, seen)
+    rows = rows_from_columns(contract, columns)
+    kept, refusal = _served(contract, rows)
+    chosen = seen[kept]
     folder.mkdir()
-    columns = take({name: holdout.inputs[name] for name in contract["inputs"]["properties"]}, chosen)
-    lines = [
-        json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows_from_columns(contract, columns)
-    ]
-    atomic.write_text(folder / "inputs.jsonl", "\n".join(lines) + "\n")
+    atomic.write_text(folder / "inputs.jsonl", to_lines(rows[place] for place in kept))
     X = np.ascontiguousarray(holdout.X[chosen])
-    for name, onnx in (("prediction", model.onnx), ("quantile", model.quantile_onnx)):
-        if onnx is not None:
+    atomic.write_bytes(folder / "features.npy", npy_bytes(X))
+    parity = {}
+    parts = {"prediction": (model.fitted, model.onnx), "quantile": (model.quantile, model.quantile_onnx)}
+    for name, (fitted, onnx) in parts.items():
+        if fitted is not None and onnx is not None:
             expected = run(open_session(onnx), X).astype(np.float32)
             atomic.write_bytes(folder / f"{name}.npy", npy_bytes(expected))
+            parity[name] = _parity(fitted, onnx, holdout.X)
     actual = holdout.actual[chosen].astype(np.float64)
     atomic.write_bytes(folder / "actual.npy", npy_bytes(actual))
-    about = {"rows": len(chosen), "of": len(holdout.X), "tolerance": problem.gates.parity_tolerance}
+    about: dict[str, Any] = {
+        "rows": len(chosen),
+        "of": len(holdout.X),
+        "tolerance": problem.gates.parity_tolerance,
+    }
+    about |= {"refused": len(seen) - len(kept), "refusal": refusal, "parity": parity}
     atomic.write_json(folder / "holdout.json", about)
+
+
+def _served(contract: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[list[int], str]:
+    """Return the places of rows that serving takes, and why the first of the others is refused."""
+    kept, refusal = [], ""
+    for place, row in enumerate(rows):
+        try:
+            columns_from_rows(contract, [row])
+        except DataError as error:
+            refusal = refusal or str(error).replace("row 0: ", "", 1)
+        else:
+            kept.append(place)
+    if not kept:
+        raise DataError(f"no holdout row holds the contract of serving; the first: {refusal}")
+    return kept, refusal
+
+
+def _parity(fitted: Fitted, onnx: bytes, X: Matrix) -> dict[str, float]:
+    """Return how far the export is from the estimator on the whole holdout, in three digits.
+
+    More digits would depend on the number of threads, and the bundle's bytes must not.
+    """
+    found = check_parity(fitted, onnx, X, max_probes=0)
+    return {"max_abs": float(f"{found.max_abs:.3g}"), "max_rel": float(f"{found.max_rel:.3g}")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from cd4ml.domain.metrics import (
 
 if TYPE_CHECKING:
     from cd4ml.features.columns import CategoryArray
-    from cd4ml.problem import Problem
+    from cd4ml.problem import Problem, Stock
 
 __all__ = ["Holdout", "compare", "evaluate", "metric_table", "metrics_of"]
 
@@ -41,6 +42,7 @@ class Holdout:
     weight: FloatArray
     cluster: npt.NDArray[np.int64]
     times: npt.NDArray[np.datetime64] | None
+    """NaT, or none at all, where the problem has no time."""
     baselines: Mapping[str, FloatArray]
     """Predictions of each baseline."""
     slices: Mapping[str, CategoryArray]
@@ -53,7 +55,12 @@ def metrics_of(problem: Problem) -> list[str]:
 
 def _design(problem: Problem, holdout: Holdout) -> dict[str, Any]:
     metrics = problem.metrics
-    common = {"resamples": metrics.resamples, "level": metrics.level, "seed": problem.search.seed}
+    common: dict[str, Any] = {
+        "resamples": metrics.resamples,
+        "level": metrics.level,
+        "seed": problem.search.seed,
+    }
+    common |= {"quantile": problem.stock.quantile if problem.stock else None}
     return common | {"weight": holdout.weight, "cluster": holdout.cluster}
 
 
@@ -100,18 +107,30 @@ def evaluate(
     page["clipped_negative"] = clip_count(model, metrics_of(problem))
     if problem.task == "regression":
         page |= {"residuals": _residuals(holdout.y, model), "deciles": _deciles(holdout.y, model)}
-        page["stock"] = None if quantile is None else _stock(problem, holdout, model, quantile)
+        page["stock"] = (
+            None
+            if quantile is None or problem.stock is None
+            else _stock(problem, problem.stock, holdout, model, quantile)
+        )
     else:
-        page |= {"calibration": _calibration(holdout.y, model), "confusion": confusion(holdout.y, model)}
+        page["calibration"] = _calibration(holdout.y, model, problem.metrics.level)
+        page["confusion"] = confusion(holdout.y, model)
         page |= {"roc": roc_curve(holdout.y, model), "pr": pr_curve(holdout.y, model)}
     return page
 
 
 def _extent(holdout: Holdout) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": int(holdout.y.size), "clusters": int(np.unique(holdout.cluster).size)}
-    if holdout.times is not None and holdout.y.size:
-        found |= {"first": str(holdout.times.min()), "last": str(holdout.times.max())}
+    if (times := _times(holdout)) is not None:
+        found |= {"first": str(times.min()), "last": str(times.max())}
     return found
+
+
+def _times(holdout: Holdout) -> npt.NDArray[np.datetime64] | None:
+    """Return the times of all rows, or None: a problem without time has NaT in each row."""
+    if holdout.times is None or not holdout.times.size or np.isnat(holdout.times).any():
+        return None
+    return holdout.times
 
 
 def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,10 +138,11 @@ def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _over_time(problem: Problem, holdout: Holdout, model: FloatArray) -> list[dict[str, Any]]:
-    """Return actual, predicted and baseline means and the primary metric in at most 60 spans of time."""
-    if holdout.times is None:
+    """Return sums of actuals, predictions and baselines, and the primary metric, in at most 60 spans."""
+    times = _times(holdout)
+    if times is None:
         return []
-    days = holdout.times.astype("datetime64[D]").astype(np.int64)
+    days = times.astype("datetime64[D]").astype(np.int64)
     first, width = days.min(), -(-(int(days.max() - days.min()) + 1) // _TIME_BUCKETS)
     buckets = (days - first) // width
     found = score_by(buckets, [problem.metrics.primary], holdout.y, model, **_design(problem, holdout))
@@ -150,9 +170,10 @@ def _slices(problem: Problem, holdout: Holdout, model: FloatArray) -> dict[str, 
 def _residuals(y: FloatArray, model: FloatArray) -> dict[str, list[float]]:
     """Return a histogram of predicted minus actual between its 0.5 and 99.5 percentiles."""
     residual = model - y
-    low, high = np.quantile(residual, [0.005, 0.995])
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    low, high = (float(end) for end in np.quantile(residual, [0.005, 0.995]))
+    least = max(abs(low), abs(high)) * 1e-9  # bins that are narrower cannot be told apart
+    if high - low <= least:
+        low, high = low - max(0.5, least), high + max(0.5, least)
     counts, edges = np.histogram(residual, bins=_RESIDUAL_BINS, range=(low, high))
     return {"edges": edges.tolist(), "counts": counts.tolist()}
 
@@ -166,28 +187,34 @@ def _deciles(y: FloatArray, model: FloatArray) -> list[dict[str, float]]:
     ]
 
 
-def _calibration(y: FloatArray, model: FloatArray) -> list[dict[str, float]]:
-    """Return the reliability curve with Wilson's interval of each share."""
-    z = 1.959964
+def _calibration(y: FloatArray, model: FloatArray, level: float) -> list[dict[str, float]]:
+    """Return the reliability curve with Wilson's score interval of each share, rows taken for independent.
+
+    References
+    ----------
+    .. [1] Wilson, 1927, Probable Inference, the Law of Succession, and Statistical Inference.
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
     rows = []
     for predicted, actual, n in calibration_curve(y, model):
         centre = (actual + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * np.sqrt(actual * (1 - actual) / n + z * z / (4 * n * n))
-        low, high = float(centre - half), float(centre + half)
+        low, high = max(0.0, float(centre - half)), min(1.0, float(centre + half))
         rows.append({"predicted": predicted, "actual": actual, "n": n, "low": low, "high": high})
     return rows
 
 
-def _stock(problem: Problem, holdout: Holdout, model: FloatArray, order: FloatArray) -> dict[str, Any]:
+def _stock(
+    problem: Problem, stock: Stock, holdout: Holdout, model: FloatArray, order: FloatArray
+) -> dict[str, Any]:
     """Return what ordering the quantile costs a row against ordering the mean forecast or a baseline."""
-    assert problem.stock is not None
-    under, over, q = problem.stock.under_cost, problem.stock.over_cost, problem.stock.quantile
+    under, over, q = stock.under_cost, stock.over_cost, stock.quantile
 
     def cost(amount: FloatArray) -> float:
         short = np.maximum(holdout.y - amount, 0)
         return float((under * short + over * np.maximum(amount - holdout.y, 0)).mean())
 
-    pinball = score(["pinball"], holdout.y, order, quantile=q, **_design(problem, holdout))["pinball"]
+    pinball = score(["pinball"], holdout.y, order, **_design(problem, holdout))["pinball"]
     costs = {"quantile": cost(order), "model": cost(model)}
     costs |= {name: cost(values) for name, values in sorted(holdout.baselines.items())}
     covered = float((holdout.y <= order).mean())

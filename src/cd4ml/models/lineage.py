@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-import cd4ml
 from cd4ml.adapters import problem_files
 from cd4ml.adapters.git import Git
+from cd4ml.adapters.installation import code_hash, lock_hash
+from cd4ml.adapters.storage.hashing import sha256_bytes
 from cd4ml.models.export import OPSETS
 from cd4ml.models.persist import Model
 from cd4ml.problem import Problem
 
-__all__ = ["IMAGE_DIGEST", "build_lineage", "code_hash", "library_versions"]
+__all__ = ["IMAGE_DIGEST", "build_lineage", "library_versions"]
 
 IMAGE_DIGEST = "CD4ML_IMAGE_DIGEST"
 _LIBRARIES = ("numpy", "onnxruntime", "onnx", "scikit-learn", "skl2onnx", "skops")
-
-
-def code_hash() -> str:
-    """Return the SHA-256 over the names and contents of cd4ml's own modules."""
-    root = Path(cd4ml.__file__).parent
-    total = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        total.update(path.relative_to(root).as_posix().encode() + b"\0")
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
 
 
 def library_versions() -> dict[str, str]:
@@ -61,14 +50,14 @@ def build_lineage(
         Its CD4ML_IMAGE_DIGEST names the image that ran.
     """
     git = git or Git()
-    text = problem_files.dumps(problem)
     return {
         "problem": problem.name,
-        "problem_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "problem_sha256": sha256_bytes(problem_files.dumps(problem).encode()),
         "snapshot": snapshot,
         "parent_snapshot": parent,
         "git": {"commit": git.commit, "branch": git.branch, "dirty": git.dirty},
         "code_sha256": code_hash(),
+        "lock_sha256": lock_hash(),
         "image_digest": environment.get(IMAGE_DIGEST) or None,
         "model": model.fitted.describe(),
         "quantile_model": None if model.quantile is None else model.quantile.describe(),

@@ -24,14 +24,14 @@ class Replay:
     Attributes
     ----------
     identical : bool
-        Every prediction has the recorded bits.
+        Every feature has the value and every prediction the bits that training recorded.
     max_abs : float or None
         Largest difference, 0 when identical; None when nothing could be predicted.
     rows : int
     versions : dict
         Of the libraries that predicted.
     detail : str
-        Why nothing could be predicted; "" otherwise.
+        Why nothing could be predicted, or which feature differs; "" otherwise.
     """
 
     identical: bool
@@ -92,7 +92,8 @@ def replay_in_serving_runtime(bundle: Path, *, timeout_seconds: float = 120) -> 
     Cd4mlError
         If the process ends without an answer.
     """
-    command = [sys.executable, "-m", "cd4ml.models.replay", str(bundle)]
+    # -P: a json.py in the current folder must not take part.
+    command = [sys.executable, "-P", "-m", "cd4ml.models.replay", str(bundle)]
     try:
         done = subprocess.run(  # noqa: S603 - our own module
             command,

@@ -39,25 +39,44 @@ def replay(folder: Path) -> dict[str, Any]:
     import numpy as np
     import onnxruntime
 
-    from cd4ml.models.runtime import Bundle
+    from cd4ml.models.runtime import Bundle, holdout_rows
 
-    bundle = Bundle.load(folder)
-    lines = (folder / "holdout" / "inputs.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
+    bundle, rows = Bundle.load(folder, own=True), holdout_rows(folder)
     size = int(bundle.contract["max_rows"])
-    parts = [bundle.predict_rows(rows[start : start + size]) for start in range(0, len(rows), size)]
+    columns = [bundle.columns(rows[start : start + size]) for start in range(0, len(rows), size)]
+    made = np.concatenate([bundle.features(part) for part in columns])
     worst, identical = 0.0, True
-    for name in parts[0]:
-        found = np.concatenate([part[name] for part in parts]).astype(np.float32)
+    for name, values in bundle.predict_features(made).items():
+        found = values.astype(np.float32)
         expected = np.load(folder / "holdout" / f"{name}.npy", allow_pickle=False)
         identical = identical and found.tobytes() == expected.tobytes()
         worst = max(worst, float(np.abs(found.astype(np.float64) - expected).max()))
+    trained = np.load(folder / "holdout" / "features.npy", allow_pickle=False)
+    detail = _first_difference(bundle.state.names, made, trained)
     versions = {
         "python": sys.version.split()[0],
         "numpy": np.__version__,
         "onnxruntime": onnxruntime.__version__,
     }
-    return {"identical": identical, "max_abs": worst, "rows": len(rows), "versions": versions, "detail": ""}
+    return {
+        "identical": identical and not detail,
+        "max_abs": worst,
+        "rows": len(rows),
+        "versions": versions,
+        "detail": detail,
+    }
+
+
+def _first_difference(names: Sequence[str], made: Any, trained: Any) -> str:
+    """Return which feature of which row is not what training made of it; "" when all are."""
+    import numpy as np
+
+    differ = np.argwhere((made != trained) & ~(np.isnan(made) & np.isnan(trained)))
+    if not len(differ):
+        return ""
+    row, column = differ[0]
+    values = f"{made[row, column]:.9g} here, {trained[row, column]:.9g} in training"
+    return f"{len(differ)} features differ, first '{names[column]}' of row {row}: {values}"
 
 
 def main() -> None:
@@ -68,7 +87,7 @@ def main() -> None:
 
     try:
         found = replay(Path(sys.argv[1]))
-    except (Cd4mlError, ImportError) as error:
+    except (Cd4mlError, ImportError, OSError) as error:
         line = " ".join(f"{type(error).__name__}: {error}".split())
         found = {"identical": False, "max_abs": None, "rows": 0, "versions": {}, "detail": line}
     sys.stdout.write(json.dumps(found) + "\n")

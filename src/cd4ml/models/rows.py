@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from cd4ml.errors import DataError, nearest
 from cd4ml.features.columns import CategoryArray, ColumnLike, ColumnSet, length
+from cd4ml.models.contract import TIME_PATTERN
 
-__all__ = ["columns_from_rows", "rows_from_columns"]
+__all__ = ["columns_from_rows", "from_lines", "rows_from_columns", "to_lines"]
 
 Field = Mapping[str, Any]
+_ABSENT = object()
 
 
 def columns_from_rows(
@@ -41,7 +46,9 @@ def columns_from_rows(
     fields: Mapping[str, Field] = contract["inputs"]["properties"]
     for index, row in enumerate(rows):
         _check_names(index, row, fields)
-    return {name: _column(name, field, [row.get(name) for row in rows]) for name, field in fields.items()}
+    return {
+        name: _column(name, field, [row.get(name, _ABSENT) for row in rows]) for name, field in fields.items()
+    }
 
 
 def _check_names(index: int, row: Any, fields: Mapping[str, Field]) -> None:
@@ -51,35 +58,72 @@ def _check_names(index: int, row: Any, fields: Mapping[str, Field]) -> None:
         return
     extra = min(str(name) for name in row if name not in fields)
     raise DataError(
-        f"row {index}: unknown field '{extra}'{nearest(extra, fields)}; expected {', '.join(fields)}"
+        f"row {index}: unknown field {_shown(extra)}{nearest(extra, fields)}; expected {', '.join(fields)}"
     )
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """What a field allows, in the type of its values."""
+
+    low: Any
+    high: Any
+    options: frozenset[Any] | None
+
+    @classmethod
+    def of(cls, field: Field) -> _Limits:
+        read = _READERS[field["kind"]]
+        low, high = _ends(field)
+        if field["kind"] in _TIMES:  # a contract's own times may be written in other ways than a caller's
+            read = datetime.fromisoformat
+            low, high = (None if end is None else read(end) for end in (low, high))
+        options = field.get("enum")
+        known = None if options is None else frozenset(read(value) for value in options if value is not None)
+        return cls(low, high, known)
+
+    def hold(self, value: Any) -> bool:
+        if self.options is not None and value not in self.options:
+            return False
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+def _ends(field: Field) -> tuple[Any, Any]:
+    """Return the smallest and the largest value as the contract has them; None where there is none."""
+    low, high = ("formatMinimum", "formatMaximum") if field["kind"] in _TIMES else ("minimum", "maximum")
+    return field.get(low), field.get(high)
+
+
 def _column(name: str, field: Field, values: list[Any]) -> ColumnLike:
-    read = _READERS[field["kind"]]
+    read, limits = _READERS[field["kind"]], _Limits.of(field)
     found: list[Any] = []
     for index, value in enumerate(values):
-        if value is None and field["nullable"]:
+        if field["nullable"] and (value is None or value is _ABSENT):
             found.append(None)
             continue
         try:
             parsed = read(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise _refusal(index, name, field, value) from None
-        if not _allowed(field, parsed):
+        if not limits.hold(parsed):
             raise _refusal(index, name, field, value)
         found.append(parsed)
     return _MAKERS[field["kind"]](found)
 
 
 def _refusal(index: int, name: str, field: Field, value: Any) -> DataError:
-    missing = "; found nothing" if value is None else f"; found {_shown(value)}"
-    suggestion = nearest(value, field["enum"]) if isinstance(value, str) and "enum" in field else ""
-    return DataError(f"row {index}: field '{name}' must be {_expected(field)}{missing}{suggestion}")
+    found = "no such field in the row" if value is _ABSENT else _shown(value)
+    suggestion = ""
+    if isinstance(value, str) and field["kind"] in ("text", "category"):
+        suggestion = nearest(value, [option for option in field.get("enum", ()) if option is not None])
+    return DataError(f"row {index}: field '{name}' must be {_expected(field)}; found {found}{suggestion}")
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    """Return a value in one line and in few characters, whatever a caller sent."""
+    try:
+        text = repr(value) if isinstance(value, str) else json.dumps(value)
+    except (TypeError, ValueError):
+        text = type(value).__name__
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -92,29 +136,21 @@ _WORDS = {
     "date": "a date such as 2017-08-16",
     "timestamp": "a time such as 2017-08-16T13:00:00",
 }
+_TIMES = ("date", "timestamp")
 _MOST_LISTED = 12
 
 
 def _expected(field: Field) -> str:
     words = _WORDS[field["kind"]]
-    low, high = field.get("minimum"), field.get("maximum")
+    low, high = _ends(field)
     words += f" from {low}" if low is not None else ""
     words += f" up to {high}" if high is not None else ""
     if "enum" in field:
-        listed = ", ".join(str(value) for value in field["enum"][:_MOST_LISTED])
-        more = len(field["enum"]) - _MOST_LISTED
-        words += f", one that training saw: {listed}" + (f" and {more} more" if more > 0 else "")
+        options = [value for value in field["enum"] if value is not None]
+        more = len(options) - _MOST_LISTED
+        listed = ", ".join(str(value) for value in options[:_MOST_LISTED])
+        words += f", one of: {listed}" + (f" and {more} more" if more > 0 else "")
     return words + (" or null" if field["nullable"] else "")
-
-
-def _allowed(field: Field, value: Any) -> bool:
-    if "enum" in field and value not in field["enum"]:
-        return False
-    low, high = field.get("minimum"), field.get("maximum")
-    if isinstance(value, datetime):
-        low = None if low is None else datetime.fromisoformat(str(low))
-        high = None if high is None else datetime.fromisoformat(str(high))
-    return (low is None or value >= low) and (high is None or value <= high)
 
 
 def _read_integer(value: Any) -> int:
@@ -144,15 +180,16 @@ def _read_boolean(value: Any) -> bool:
 
 
 def _read_time(value: Any) -> datetime:
-    found = datetime.fromisoformat(_read_text(value))
-    if found.tzinfo is not None or found.microsecond:
+    # fromisoformat alone also takes week dates, zones and fractions.
+    if not re.fullmatch(TIME_PATTERN.removesuffix("$"), _read_text(value)):
         raise ValueError
-    return found
+    return datetime.fromisoformat(value)
 
 
 def _read_date(value: Any) -> datetime:
-    found = date.fromisoformat(_read_text(value))
-    return datetime(found.year, found.month, found.day)
+    if len(_read_text(value)) != len("2017-08-16"):
+        raise ValueError
+    return _read_time(value)
 
 
 def _make_numbers(values: list[Any]) -> ColumnLike:
@@ -211,3 +248,14 @@ def _values(kind: str, column: ColumnLike) -> list[Any]:
         return [None if np.isnat(value) else str(value)[:width] for value in column]
     make: Callable[[float], Any] = {"integer": int, "boolean": bool}.get(kind, float)
     return [None if value != value else make(value) for value in column.tolist()]  # noqa: PLR0124 - NaN
+
+
+def to_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as JSON lines in ASCII; NaN and infinities, which JSON does not know, raise ValueError."""
+    return "".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows)
+
+
+def from_lines(text: str) -> list[dict[str, Any]]:
+    """Return the rows of JSON lines."""
+    # Not splitlines: a text may hold separators such as U+2028.
+    return [json.loads(line) for line in text.split("\n") if line]

@@ -11,18 +11,21 @@ from typing import Any
 import numpy as np
 
 from cd4ml.adapters.manifest import bundle_id, read_manifest, verify_manifest
-from cd4ml.errors import IntegrityError
+from cd4ml.adapters.signing import Signature, require_signature
+from cd4ml.errors import DataError, IntegrityError
 from cd4ml.features.columns import ColumnSet
 from cd4ml.features.plan import Plan, compile_plan
 from cd4ml.features.state import State
 from cd4ml.features.transform import transform
 from cd4ml.models.data import FloatArray, Matrix
-from cd4ml.models.rows import columns_from_rows
-from cd4ml.models.session import open_session, run
+from cd4ml.models.rows import columns_from_rows, from_lines
+from cd4ml.models.session import feature_names, open_session, run
 from cd4ml.problem import Problem
 
-__all__ = ["FEATURES", "MODEL", "QUANTILE_MODEL", "Bundle"]
+__all__ = ["FEATURES", "FORMAT", "MODEL", "QUANTILE_MODEL", "Bundle", "holdout_rows"]
 
+FORMAT = "1"
+"""What manifest.json says of the layout of files; a reader refuses another one."""
 MODEL, QUANTILE_MODEL, FEATURES = "model.onnx", "model-quantile.onnx", "features"
 
 
@@ -38,6 +41,8 @@ class Bundle:
         What features are made of.
     contract : mapping
         contract.json.
+    signature : Signature or None
+        What its signature is worth; None where it was not looked at. Show its `warning`.
     """
 
     id: str
@@ -47,47 +52,59 @@ class Bundle:
     state: State
     contract: Mapping[str, Any]
     manifest: Mapping[str, Any]
+    signature: Signature | None
     _session: Any
     _quantile_session: Any
 
     @classmethod
-    def load(cls, folder: Path, verify: bool = True, threads: int = 1) -> Bundle:
+    def load(cls, folder: Path, verify: bool = True, threads: int = 1, *, own: bool = False) -> Bundle:
         """Read a bundle.
 
         Parameters
         ----------
         verify : bool
-            Check the SHA-256 of each file first.
+            First check the SHA-256 of each file and, where CD4ML_VERIFY_KEY is set, that one of its keys
+            signed.
         threads : int
             Threads of ONNX Runtime within one prediction; 1 is best for single rows.
+        own : bool
+            The bundle was written by this process or its parent just now: nobody needs to vouch for it.
 
         Raises
         ------
         IntegrityError
-            If a file is missing or is not what the manifest promises.
+            If a file was changed, is missing, additional or of another format, or the signature is not right.
         """
         manifest = verify_manifest(folder) if verify else read_manifest(folder)
+        if manifest.get("format") != FORMAT:
+            raise IntegrityError(
+                f"expected a bundle of format {FORMAT}; '{folder}' has {manifest.get('format')!r}. Use the"
+                " cd4ml that wrote it"
+            )
+        signature = require_signature(folder, () if own else None) if verify else None
+        return cls._read(folder, manifest, signature, threads)
+
+    @classmethod
+    def _read(
+        cls, folder: Path, manifest: Mapping[str, Any], signature: Signature | None, threads: int
+    ) -> Bundle:
         try:
             problem = Problem.model_validate_json((folder / "problem.json").read_bytes())
             contract = json.loads((folder / "contract.json").read_bytes())
             session = open_session((folder / MODEL).read_bytes(), threads)
             quantile = folder / QUANTILE_MODEL
             second = open_session(quantile.read_bytes(), threads) if quantile.is_file() else None
+            state = State.load(folder / FEATURES)
+            fits = all(feature_names(s) == list(state.names) for s in (session, second) if s is not None)
         except (OSError, ValueError) as error:
             line = " ".join(str(error).split())[:300]
             raise IntegrityError(f"bundle '{folder.name}' cannot be read: {line}") from error
-        state = State.load(folder / FEATURES)
-        return cls(
-            bundle_id(folder),
-            folder,
-            problem,
-            compile_plan(problem),
-            state,
-            contract,
-            manifest,
-            session,
-            second,
-        )
+        if not fits:
+            raise IntegrityError(
+                f"bundle '{folder.name}': its model and its features are not of one training; make it anew"
+            )
+        plan, identity = compile_plan(problem), bundle_id(folder)
+        return cls(identity, folder, problem, plan, state, contract, manifest, signature, session, second)
 
     @property
     def inputs(self) -> Mapping[str, Any]:
@@ -132,3 +149,18 @@ class Bundle:
     def predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, FloatArray]:
         """Return the outputs for rows as a caller sends them; raises as `columns`."""
         return self.outputs(self.columns(rows))
+
+
+def holdout_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return the holdout rows that a bundle carries, as a caller sends them.
+
+    Raises
+    ------
+    DataError
+        If it has none.
+    """
+    path = folder / "holdout" / "inputs.jsonl"
+    rows = from_lines(path.read_text(encoding="utf-8")) if path.is_file() else []
+    if not rows:
+        raise DataError(f"expected holdout rows in the bundle '{folder.name}'; found none")
+    return rows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 
 from cd4ml.models.data import FloatArray, Matrix
 
-__all__ = ["open_session", "run"]
+__all__ = ["feature_names", "open_session", "run"]
 
 _BLOCK_ROWS = 65_536
 _ERRORS_ONLY = 3
@@ -44,3 +45,9 @@ def run(session: Any, X: Matrix) -> FloatArray:
         for start in range(0, len(X), _BLOCK_ROWS)
     ]
     return np.concatenate(parts).astype(np.float64) if parts else np.empty(0, dtype=np.float64)
+
+
+def feature_names(session: Any) -> list[str]:
+    """Return the names of the features that the export wrote into the model; none without such an entry."""
+    text = session.get_modelmeta().custom_metadata_map.get("features", "[]")
+    return [str(name) for name in json.loads(text)]

@@ -7,8 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cd4ml.reports.figures import Part, Strip, strips
-from cd4ml.reports.formats import count, dash, day, finite, flatten, moment, number, percent, short_id, words
-from cd4ml.reports.page import Figure, Grid, Section, Status, pairs
+from cd4ml.reports.formats import (
+    count,
+    dash,
+    day,
+    days,
+    finite,
+    flatten,
+    moment,
+    number,
+    percent,
+    short_id,
+    words,
+)
+from cd4ml.reports.metric_view import MetricView
+from cd4ml.reports.page import Cell, Figure, Grid, Section, Status, pairs
 
 __all__ = ["anomalies", "assumptions", "data", "lineage", "reproduce", "split", "table_rows"]
 
@@ -36,7 +49,7 @@ def anomalies(validation: Json) -> list[Grid]:
     """Return what looked odd, and what the data were refused for."""
     grids = []
     for key, caption in (("anomalies", "Anomalies"), ("refused", "Reasons for refusal")):
-        found: list[list[str | Status]] = []
+        found: list[list[Cell]] = []
         for item in validation.get(key) or []:
             one = item if isinstance(item, Mapping) else {"detail": str(item)}
             cells = [str(one.get(name) or "–") for name in ("table", "column", "kind", "severity")]
@@ -82,19 +95,17 @@ def data(problem: Json, dataset: Json, validation: Json, manifest: Json) -> Sect
     section.tables += anomalies(validation)
     if validation and not validation.get("anomalies"):
         section.intro.append("No anomalies were found in the sources.")
-    identity = manifest.get("id") or dataset.get("snapshot")
-    if identity:
-        section.intro.append(f"Snapshot {identity}.")
-    section.intro += _time_range(manifest)
+    section.intro += _origin(dataset, manifest)
     return section
 
 
-def _time_range(manifest: Json) -> list[str]:
-    """Say from when to when the facts reach."""
-    span = manifest.get("time")
-    if not isinstance(span, Mapping):
-        return []
-    return [f"The data reach from {day(span.get('first'))} to {day(span.get('last'))}."]
+def _origin(dataset: Json, manifest: Json) -> list[str]:
+    """Say which snapshot it is and from when to when the facts reach."""
+    identity, span = manifest.get("id") or dataset.get("snapshot"), manifest.get("time")
+    said = [f"Snapshot {short_id(identity)}"] if identity else []
+    if isinstance(span, Mapping):
+        said.append(f"facts from {' to '.join(days([span.get('first'), span.get('last')]))}")
+    return [f"{'; '.join(said).capitalize()}."] if said else []
 
 
 def _rows_of(value: object) -> int | None:
@@ -149,20 +160,14 @@ def split(dataset: Json) -> Section:
     named.append(("Final", final))
     label = "Rows in training, validation and holdout"
     svg = strips([_strip(name, parts, timed) for name, parts in named], label=label, timed=timed)
-    caption = "Light blue: train; yellow: validation; orange: holdout" + (
-        "; the spaces between are left out, so that no label reaches across. Counts are rows."
+    note = (
+        "Stretches of time; the counts are rows. What lies between two parts is left out, so that no label "
+        "reaches across."
         if timed
-        else ". Lengths are counts of rows."
+        else "Lengths are counts of rows."
     )
-    section.figures.append(Figure(svg, caption))
-    rows = [
-        [name, kind, count(_rows_of(value)), *_dates(value)]
-        for name, parts in named
-        for kind, value in parts
-        if value is not None
-    ]
-    head = ("part", "role", "rows", "first", "last")
-    section.tables.append(Grid("Split", head, rows, frozenset(head) - {"rows"}))
+    section.figures.append(Figure(svg, "Training, validation and holdout", note))
+    section.tables.append(_parts_table(named, timed))
     if found.get("kind"):
         section.intro.append(
             f"Rows were divided by {words(found['kind'])}; models are chosen on the folds alone."
@@ -170,10 +175,21 @@ def split(dataset: Json) -> Section:
     return section
 
 
-def _dates(value: object) -> list[str]:
-    if not isinstance(value, Mapping) or not value.get("first"):
-        return ["–", "–"]
-    return [day(value["first"]), day(value.get("last"))]
+def _parts_table(named: Sequence[tuple[str, Sequence[tuple[str, object]]]], timed: bool) -> Grid:
+    """Return the rows of each part, with the first and last time where the split is one of time."""
+    found = [
+        (name, kind, value)
+        for name, parts in named
+        for kind, value in parts
+        if value is not None and (_rows_of(value) or kind != "gap")
+    ]
+    rows: list[list[Cell]] = [[name, kind, count(_rows_of(value))] for name, kind, value in found]
+    head = ("part", "role", "rows", "first", "last") if timed else ("part", "role", "rows")
+    if timed:
+        for end in ("first", "last"):
+            times = [value.get(end) if isinstance(value, Mapping) else None for _, _, value in found]
+            rows = [[*row, said] for row, said in zip(rows, days(times), strict=True)]
+    return Grid("Rows of each part", head, rows, frozenset(head) - {"rows"})
 
 
 def assumptions(problem: Json) -> Section:
@@ -186,9 +202,44 @@ def lineage(verdict: Json, lineage: Json, checks: Json) -> Section:
     """Return ids, versions, parameters and the checks of the exported model."""
     section = Section("lineage", "Lineage", absent="no lineage was recorded.")
     section.tables += pairs("What was judged", verdict.get("subject"))
-    section.tables += pairs("Made from", lineage)
-    section.tables += pairs("Checks of the exported model", checks)
+    section.tables += pairs("How it was made", _made(lineage))
+    section.tables += pairs("Checks of the exported model", _checked(checks))
+    section.tables += pairs("Versions", checks.get("versions") or lineage.get("versions"))
+    section.tables += pairs("Lineage as recorded", lineage, folded="The whole lineage")
+    section.tables += pairs("Checks as recorded", checks, folded="All that was checked")
     return section
+
+
+def _made(lineage: Json) -> dict[str, Any]:
+    """Return where the code came from and what the search chose, by readable names."""
+    git, chosen = lineage.get("git") or {}, lineage.get("parameters") or {}
+    return {
+        "git commit": git.get("commit"),
+        "git branch": git.get("branch"),
+        "changes that were not committed": git.get("dirty"),
+        "image": lineage.get("image_digest"),
+        "seeds": lineage.get("seeds", lineage.get("seed")),
+        "candidate": chosen.get("name"),
+        "family": chosen.get("family"),
+        f"mean {MetricView(str(chosen.get('metric'))).title} on the folds": chosen.get("mean"),
+        **(chosen.get("parameters") or {}),
+    }
+
+
+def _checked(checks: Json) -> dict[str, Any]:
+    """Return the checks that a reader asks for first, by readable names."""
+    parity, replay, latency = (checks.get(key) or {} for key in ("parity", "replay", "latency"))
+    quantile = checks.get("quantile_parity") or {}
+    return {
+        "rows compared with the estimator": parity.get("rows"),
+        "largest difference": parity.get("max_abs"),
+        "largest relative difference": parity.get("max_rel"),
+        "largest relative difference, quantile model": quantile.get("max_rel"),
+        "rows replayed in the serving runtime": replay.get("rows"),
+        "replay identical": replay.get("identical"),
+        "latency p50, ms": latency.get("p50_ms"),
+        "latency p99, ms": latency.get("p99_ms"),
+    }
 
 
 def _found(values: Json, *endings: str) -> str:
@@ -207,6 +258,10 @@ def reproduce(problem: Json, verdict: Json, manifest: Json, lineage: Json) -> Se
         return section
     both = {"subject": verdict.get("subject") or {}, "lineage": lineage}
     commit = _found(both, "commit", "git_commit", "git")
+    if _found(both, "dirty"):
+        section.intro.append(
+            "The code had changes that were not committed: the commit alone is not what ran."
+        )
     if commit:
         section.commands.append(f"git checkout {shlex.quote(commit)}")
     section.commands.append("make install")

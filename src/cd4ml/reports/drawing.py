@@ -26,9 +26,12 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 Tick = tuple[float, str]
 
 
-def shorten(text: str, characters: int) -> str:
-    """Cut a text to so many characters, the last an ellipsis."""
-    return text if len(text) <= characters else text[: max(1, characters - 1)].rstrip() + "…"
+def shorten(text: str, characters: int, *, middle: bool = False) -> str:
+    """Cut a text to so many characters, the last an ellipsis; `middle` keeps the end of the text as well."""
+    if len(text) <= characters:
+        return text
+    tail = max(0, characters - 1) // 2 if middle else 0
+    return text[: max(1, characters - 1 - tail)].rstrip() + "…" + text[len(text) - tail :]
 
 
 def _px(value: float) -> str:
@@ -97,7 +100,8 @@ class Canvas:
     height : float
         In pixels.
     label : str
-        What a screen reader says in place of the figure.
+        What a screen reader says in place of the figure; "" for one that says nothing more than its
+        surroundings.
     """
 
     def __init__(self, height: float, label: str, width: float = WIDTH) -> None:
@@ -147,7 +151,8 @@ class Canvas:
     def svg(self) -> Markup:
         """Return the figure."""
         size = f"0 0 {_px(self.width)} {_px(self.height)}"
-        head = f'<svg role="img" aria-label="{escape(self.label)}" viewBox="{size}">'
+        said = f'role="img" aria-label="{escape(self.label)}"' if self.label else 'aria-hidden="true"'
+        head = f'<svg {said} viewBox="{size}">'
         return Markup(head + "".join(self._parts) + "</svg>")  # noqa: S704 (each part was escaped when added)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from markupsafe import Markup
 
 from cd4ml.reports.drawing import CHARACTER, ROW, WIDTH, Canvas, Scale, axes, shorten, spread, time_ticks
-from cd4ml.reports.formats import band, count, finite, limits, moment, number
+from cd4ml.reports.formats import alike, band, count, finite, limits, moment, number
 
 __all__ = [
     "Dot",
@@ -30,7 +30,10 @@ Value = float | None
 
 @dataclass(frozen=True)
 class Dot:
-    """One row of a dot-and-whisker chart; `mark` 0 is the model, 1 what it is compared with, 2 too small."""
+    """One row of a dot-and-whisker chart; `mark` 0 is the model, 1 what it is compared with, 2 too small.
+
+    `note` is said on hovering, `tag` is written behind the value.
+    """
 
     label: str
     estimate: Value
@@ -38,6 +41,7 @@ class Dot:
     high: Value = None
     mark: int = 0
     note: str = ""
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,23 +86,24 @@ def dots(
     label: str,
     axis: str,
     reference: tuple[float, str] | None = None,
-    zero: bool = False,
+    within: Sequence[float] = (),
 ) -> Markup:
     """Draw estimates as dots with their intervals as whiskers, one row each, the value written at the end.
 
     Rows of mark 2 do not stretch the axis: one that lies outside stands at its edge, with an arrow.
+    The axis reaches over `within` in any case.
     """
     shown = [row for row in rows if finite(row.estimate) is not None]
     if not shown:
         return nothing(label)
-    room = min(170.0, max(len(row.label) for row in shown) * CHARACTER + 8)
+    tails = _tails(shown)
+    room = min(205.0, max(len(row.label) for row in shown) * CHARACTER + 8)
     trusted = [row for row in shown if row.mark != 2] or shown
     values = [v for row in trusted for v in map(finite, (row.estimate, row.low, row.high)) if v is not None]
-    values += [0.0] if zero else []
-    values += [reference[0]] if reference else []
+    values += [*within, reference[0]] if reference else within
     top, bottom = 26.0 if reference else 8.0, (34.0 if reference else 16.0) + 24 * len(shown)
     canvas = Canvas(bottom + 44, label)
-    x = Scale.over(values, room + 8, WIDTH - 24 - max(len(_tail(row)) for row in shown) * CHARACTER)
+    x = Scale.over(values, room + 8, WIDTH - 24 - max(map(len, tails)) * CHARACTER)
     y = Scale(0, len(shown), bottom, top)
     for value, said in x.ticks(4):
         canvas.line(x(value), top, x(value), bottom, "g")
@@ -111,21 +116,26 @@ def dots(
             min(max(x(reference[0]), half), WIDTH - half), top - 9, reference[1], "m", anchor="middle"
         )
     for index, row in enumerate(shown):
-        _dot_row(canvas, row, x, y(len(shown) - index - 0.5), int((room - 8) / CHARACTER + 0.01))
+        height = y(len(shown) - index - 0.5)
+        role = "m" if row.mark == 2 else "t"
+        said = shorten(row.label, int((room - 8) / CHARACTER + 0.01), middle=True)
+        canvas.text(0, height + 4.5, said, role, title=row.label)
+        _dot_row(canvas, row, x, height)
+        canvas.text(WIDTH, height + 4.5, tails[index], role, anchor="end")
     return canvas.svg()
 
 
-def _tail(row: Dot) -> str:
-    """Return what is written at the end of a row."""
-    return number(row.estimate) + (" (few)" if row.mark == 2 else "")
+def _tails(rows: Sequence[Dot]) -> list[str]:
+    """Return what is written at the end of each row."""
+    said = alike([row.estimate for row in rows])
+    return [text + (f" ({row.tag})" if row.tag else "") for text, row in zip(said, rows, strict=True)]
 
 
-def _dot_row(canvas: Canvas, row: Dot, x: Scale, height: float, characters: int) -> None:
+def _dot_row(canvas: Canvas, row: Dot, x: Scale, height: float) -> None:
     interval = band((row.low, row.high))
     title = f"{row.label}: {number(row.estimate)}" + (f", interval {interval}" if interval else "")
     title += f" ({row.note})" if row.note else ""
     estimate, low, high = finite(row.estimate), finite(row.low), finite(row.high)
-    canvas.text(0, height + 4.5, shorten(row.label, characters), "m" if row.mark == 2 else "t", title=title)
     if low is not None and high is not None:
         canvas.line(x.clamped(low), height, x.clamped(high), height, f"w c{row.mark}", title)
         for end in (low, high):
@@ -138,7 +148,6 @@ def _dot_row(canvas: Canvas, row: Dot, x: Scale, height: float, characters: int)
             above = estimate > x.high
             arrow, anchor = ("→", "start") if above else ("←", "end")
             canvas.text(place + (7 if above else -7), height + 4.5, arrow, "m", anchor=anchor)
-    canvas.text(WIDTH, height + 4.5, _tail(row), "m" if row.mark == 2 else "t", anchor="end")
 
 
 def _segments(xs: Sequence[float], ys: Sequence[Value]) -> list[list[tuple[float, float]]]:
@@ -192,6 +201,7 @@ def lines(
     unit: str,
     zero: bool = False,
     points: bool = False,
+    reference: tuple[float, str] | None = None,
 ) -> Markup:
     """Draw values over time; `at` are ISO 8601 texts, or names where they are no times.
 
@@ -201,6 +211,8 @@ def lines(
         Whether the value axis begins at 0 at the latest.
     points : bool
         Whether each value of the first line gets a mark with its text.
+    reference : (value, text), optional
+        A dashed line across, with its name at the end.
     """
     series = [one for one in series if any(finite(value) is not None for value in one.values)]
     values = [v for s in series for v in map(finite, (*s.values, *s.low, *s.high)) if v is not None]
@@ -209,9 +221,11 @@ def lines(
     when = [moment(text) for text in at]
     timed = [time for time in when if time is not None]
     canvas = Canvas(250, label)
-    right = WIDTH - 8 - min(15, max(len(one.name) for one in series)) * CHARACTER
-    y = Scale.over([*values, 0.0] if zero else values, 200, 30, room=0.06)
-    if zero and min(values) >= 0:
+    named = [one.name for one in series] if len(series) > 1 else []
+    right = WIDTH - 8 - min(15, max(map(len, named), default=1)) * CHARACTER
+    fixed = ([0.0] if zero else []) + ([reference[0]] if reference else [])
+    y = Scale.over([*values, *fixed], 200, 30, room=0.06)
+    if min(values) >= 0 and y.low < 0:
         y = Scale(0, y.high, y.start, y.end)
     left = 12 + max(len(said) for _, said in y.ticks(4)) * CHARACTER
     if len(timed) == len(at):
@@ -224,6 +238,9 @@ def lines(
         x = Scale.over(stamps, left, right, room=0.05)
         ticks, title = [(0.0, shorten(at[0], 12)), (len(at) - 1.0, shorten(at[-1], 12))], "in order"
     axes(canvas, x, y, (title, unit), ticks)
+    if reference:
+        canvas.line(left, y(reference[0]), right, y(reference[0]), "r")
+        canvas.text(right, y.end - 10, f"dashed: {reference[1]}", "m", anchor="end")
     xs = [x(stamp) for stamp in stamps]
     for index, one in reversed(list(enumerate(series))):
         _series(canvas, one, index, xs, y)
@@ -231,7 +248,8 @@ def lines(
         for text, px, value in zip(at, xs, series[0].values, strict=True):
             if (known := finite(value)) is not None:
                 canvas.dot(px, y(known), "f0", f"{text}: {number(known)}")
-    _end_labels(canvas, series, y, right)
+    if named:
+        _end_labels(canvas, series, y, right)
     return canvas.svg()
 
 
@@ -317,11 +335,12 @@ def strips(rows: Sequence[Strip], *, label: str, timed: bool) -> Markup:
     if not parts:
         return nothing(label)
     low, high = min(part.start for part in parts), max(part.end for part in parts)
-    bottom = 44.0 * len(rows) + 4
+    bottom = 44.0 * len(rows) + 32
     canvas = Canvas(bottom + (42 if timed else 12), label)
     x = Scale(low, high, 0, WIDTH)
+    _legend(canvas, list(dict.fromkeys(part.kind for part in parts)))
     for index, row in enumerate(rows):
-        top = 44.0 * index
+        top = 28 + 44.0 * index
         canvas.text(0, top + 14, shorten(row.label, int(WIDTH / 6.2)), "t", title=row.label)
         for part in row.parts:
             canvas.box(x(part.start), top + 21, x(part.end) - x(part.start), 16, f"p-{part.kind}", part.said)
@@ -333,6 +352,15 @@ def strips(rows: Sequence[Strip], *, label: str, timed: bool) -> Markup:
             canvas.line(x(value), bottom, x(value), bottom + 4, "a")
             canvas.text(min(max(x(value), half), WIDTH - half), bottom + 18, said, "m", anchor="middle")
     return canvas.svg()
+
+
+def _legend(canvas: Canvas, kinds: Sequence[str]) -> None:
+    """Say on one line which colour is which part."""
+    left = 0.0
+    for kind in kinds:
+        canvas.box(left, 2, 14, 12, f"p-{kind}")
+        canvas.text(left + 20, 13, kind, "m")
+        left += 38 + len(kind) * CHARACTER
 
 
 def heatmap(names: Sequence[str], rows: Sequence[Sequence[Value]], *, label: str) -> Markup:

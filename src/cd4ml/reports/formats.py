@@ -9,17 +9,21 @@ from typing import Any
 
 __all__ = [
     "ABSENT",
+    "alike",
     "band",
     "count",
     "dash",
     "day",
+    "days",
     "finite",
     "flatten",
     "limits",
     "moment",
     "number",
     "percent",
+    "share_band",
     "short_id",
+    "stretch",
     "words",
 ]
 
@@ -59,6 +63,27 @@ def _decimal(value: float) -> str:
     return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
 
 
+def alike(values: Sequence[object]) -> list[str]:
+    """Write numbers of one column with the same decimals, four digits for the largest; a dash for none."""
+    known = [value for value in map(finite, values) if value is not None]
+    decimals = _decimals(known)
+    return ["–" if (value := finite(one)) is None else _fixed(value, decimals) for one in values]
+
+
+def _decimals(known: Sequence[float]) -> int:
+    size = max(map(abs, known), default=0.0)
+    if size >= 1000 or all(value == int(value) for value in known):
+        return 0
+    return min(6, max(0, 3 - math.floor(math.log10(size))))
+
+
+def _fixed(value: float, decimals: int) -> str:
+    if abs(value) >= 1e15:
+        return _decimal(value)
+    text = f"{value:,.{decimals}f}"
+    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
+
+
 def count(value: object) -> str:
     """Write a number of things."""
     known = finite(value)
@@ -75,7 +100,9 @@ def percent(value: object) -> str:
     known = finite(value)
     if known is None:
         return ABSENT
-    if known and abs(known) < 0.0001:
+    if known == 0:
+        return "0 %"
+    if abs(known) < 0.0001:
         return "<0.01 %"
     return f"{100 * known:.{2 if abs(known) < 0.1 else 1}f} %".replace("-", "−")
 
@@ -97,6 +124,22 @@ def band(interval: object) -> str:
     return f"{number(-math.inf if low is None else low)} to {number(math.inf if high is None else high)}"
 
 
+def share_band(interval: object) -> str:
+    """Write an interval of fractions in per cent as "low to high", or "" when it lacks an end."""
+    low, high = limits(interval)
+    return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+
+
+def stretch(seconds: object) -> str:
+    """Write a length of time in the largest unit that measures it whole, such as "day" or "4 hours"."""
+    known = finite(seconds)
+    if known is None:
+        return ABSENT
+    units = (("week", 604_800), ("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+    name, size = next((one for one in units if known >= one[1] and known % one[1] == 0), units[-1])
+    return name if known == size else f"{number(known / size)} {name}s"
+
+
 def moment(value: object) -> datetime | None:
     """Read an ISO 8601 text as a time in UTC; None when it is none."""
     if not isinstance(value, str):
@@ -116,6 +159,17 @@ def day(value: object) -> str:
     return (
         f"{read:%Y-%m-%d}" if (read.hour, read.minute, read.second) == (0, 0, 0) else f"{read:%Y-%m-%d %H:%M}"
     )
+
+
+def days(values: Sequence[object]) -> list[str]:
+    """Write the times of one column, all with hours and minutes when one of them needs them."""
+    read = [moment(value) for value in values]
+    timed = any(one is not None and (one.hour or one.minute or one.second) for one in read)
+    said = [
+        day(value) if one is None or not timed else f"{one:%Y-%m-%d %H:%M}"
+        for one, value in zip(read, values, strict=True)
+    ]
+    return ["–" if value is None else text for text, value in zip(said, values, strict=True)]
 
 
 def words(name: object) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from cd4ml.reports import formats
@@ -13,8 +17,22 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-__all__ = ["STATUS_SIGNS", "Figure", "Grid", "Section", "Status", "chips", "pairs", "render"]
+__all__ = [
+    "STATUS_SIGNS",
+    "Cell",
+    "Code",
+    "Estimate",
+    "Fact",
+    "Figure",
+    "Grid",
+    "Section",
+    "Status",
+    "chips",
+    "pairs",
+    "render",
+]
 
+_IDENTITY = re.compile("[0-9a-f]{32,128}")
 STATUS_SIGNS = {"pass": "✓", "fail": "✗", "warn": "!", "skipped": "–"}
 
 
@@ -31,13 +49,48 @@ class Status:
         """The sign before the word."""
         return STATUS_SIGNS.get(self.word, "·")
 
+    @property
+    def css(self) -> str:
+        """The class of its colours."""
+        return self.word if self.word in STATUS_SIGNS else "skipped"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A table cell with a number and, below it in small, its interval."""
+
+    said: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A table cell with an id."""
+
+    said: str
+
+
+Cell = str | Status | Estimate | Code
+"""What stands in a table; markup that a Canvas made is a str too."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One of the few numbers at the top of a page."""
+
+    name: str
+    value: str
+    note: str = ""
+
 
 @dataclass(frozen=True)
 class Figure:
-    """An inline SVG with its caption."""
+    """An inline SVG below its title and a note; the table of its numbers is closed at first."""
 
     svg: Markup
-    caption: str
+    title: str
+    note: str = ""
+    table: Grid | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +103,7 @@ class Grid:
 
     caption: str
     head: Sequence[str]
-    rows: Sequence[Sequence[str | Status]]
+    rows: Sequence[Sequence[Cell]]
     plain: frozenset[str] = frozenset()
     folded: str = ""
     stacked: bool = False
@@ -69,6 +122,7 @@ class Section:
     tables: list[Grid] = field(default_factory=list)
     points: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
+    outro: list[str] = field(default_factory=list)
     absent: str = ""
     part: str = ""
     side: bool = False
@@ -80,6 +134,11 @@ class Section:
         return self.tables[0] if self.side and self.tables and len(self.figures) == 1 else None
 
     @property
+    def loose(self) -> list[Grid]:
+        """The tables below the figures."""
+        return self.tables if self.beside is None else self.tables[1:]
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing to show."""
         return not (
@@ -88,10 +147,15 @@ class Section:
 
 
 def pairs(caption: str, value: Mapping[str, Any] | None, *, folded: str = "") -> list[Grid]:
-    """Return a table of the names and values of a nested mapping, or none when it is empty."""
-    rows = [[name, formats.number(item)] for name, item in formats.flatten(value or {})]
+    """Return a table of the names and values of a nested mapping, or none; what is absent is left out."""
+    named = [(name, item) for name, item in formats.flatten(value or {}) if item is not None and item != ""]
+    rows: list[list[Cell]] = [[name, _value(item)] for name, item in named]
     head = ("name", "value")
     return [Grid(caption, head, rows, frozenset(head), folded)] if rows else []
+
+
+def _value(item: object) -> Cell:
+    return Code(item) if isinstance(item, str) and _IDENTITY.fullmatch(item) else formats.number(item)
 
 
 def chips(statuses: Sequence[str]) -> list[str]:
@@ -113,7 +177,19 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.tests["status"] = lambda value: isinstance(value, Status)
+    made.tests["estimate"] = lambda value: isinstance(value, Estimate)
+    made.tests["code"] = lambda value: isinstance(value, Code)
     return made
+
+
+@cache
+def _style() -> tuple[Markup, str]:
+    """Return the style sheet and its hash for the page's Content-Security-Policy."""
+    from markupsafe import Markup
+
+    text = "\n" + resources.files("cd4ml.reports").joinpath("templates/style.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return Markup(text), digest  # noqa: S704 (a file of this package)
 
 
 def render(title: str, lead: Sequence[str], sections: Sequence[Section], **more: object) -> str:
@@ -124,8 +200,11 @@ def render(title: str, lead: Sequence[str], sections: Sequence[Section], **more:
     title, lead
         The heading and the lines below it.
     more
-        `decision` (status word, text) for the headline; `kicker`, a line above the title.
+        `decision` (status, text) for the headline; `kicker`, a line above the title; `facts`, a sequence of
+        Fact below the headline.
     """
-    values: dict[str, object] = {"decision": None, "kicker": "", **more}
+    style, digest = _style()
+    values: dict[str, object] = {"decision": None, "kicker": "", "facts": (), **more}
+    values |= {"style": style, "style_hash": digest}
     template = _environment().get_template("page.html")
     return template.render(title=title, lead=list(lead), sections=list(sections), **values)

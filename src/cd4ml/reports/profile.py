@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from cd4ml.reports.data_sections import anomalies, table_rows
 from cd4ml.reports.figures import Dot, dots, heatmap, histogram
-from cd4ml.reports.formats import count, day, finite, moment, number, percent, short_id, words
-from cd4ml.reports.page import Figure, Grid, Section, Status, pairs, render
+from cd4ml.reports.formats import count, day, days, finite, moment, number, percent, short_id, stretch, words
+from cd4ml.reports.page import Cell, Figure, Grid, Section, Status, pairs, render
 
 __all__ = ["profile_page"]
 
@@ -53,7 +53,11 @@ def _contract(validation: Json) -> Section:
 
 def _identity(manifest: Json) -> Section:
     section = Section("identity", "Identity", absent="the snapshot has no manifest.")
-    section.tables = pairs("Manifest", manifest)
+    chosen = {key: value for key, value in manifest.items() if not isinstance(value, Mapping | list)}
+    if isinstance(manifest.get("code"), Mapping):
+        chosen["code"] = manifest["code"]
+    section.tables = pairs("Snapshot", chosen)
+    section.tables += pairs("Manifest as recorded", manifest, folded="The whole manifest")
     return section
 
 
@@ -67,7 +71,7 @@ def _table(name: str, table: Json) -> list[Section]:
         overview.intro.append(
             f"Distributions are of {count(table.get('rows_profiled'))} rows, evenly spread."
         )
-    said, holes = _gaps(table.get("time"))
+    said, holes = _gaps(table.get("time"), table.get("gaps") or [])
     overview.intro += said
     overview.tables = _overview(name, columns, rows) + holes
     found = _correlations(table.get("correlations"))
@@ -77,7 +81,7 @@ def _table(name: str, table: Json) -> list[Section]:
     for column, one in columns.items():
         picture = _distribution(str(column), one)
         if picture is not None:
-            shapes.figures.append(Figure(picture, _caption(str(column), one, rows)))
+            shapes.figures.append(Figure(picture, str(column), _note(one, rows)))
     return [overview, shapes] if shapes.figures else [overview]
 
 
@@ -116,19 +120,24 @@ def _overview(name: str, columns: Mapping[str, Json], rows: float | None) -> lis
     return [Grid(f"Columns of {words(name)}", head, cells, frozenset({"column", "type"}))] if cells else []
 
 
-def _gaps(found: object) -> tuple[list[str], list[Grid]]:
-    """Say how many steps of the calendar have no row, and list the holes."""
+def _gaps(found: object, holes: Sequence[Json]) -> tuple[list[str], list[Grid]]:
+    """Say how many steps of the calendar have no row, and list the first holes."""
     if not isinstance(found, Mapping):
         return [], []
+    step = stretch(found.get("step_seconds"))
+    span = " to ".join(days([found.get("first"), found.get("last")]))
+    missing, expected = count(found.get("missing_steps")), count(found.get("expected_steps"))
     said = (
-        f"From {day(found.get('first'))} to {day(found.get('last'))} by {found.get('column')}: "
-        f"{count(found.get('missing_steps'))} of {count(found.get('expected_steps'))} steps of "
-        f"{count(found.get('step_seconds'))} seconds have no row; the longest gap is "
-        f"{count(found.get('longest_gap_steps'))} steps."
+        f"From {span} by {found.get('column')}, one step a {step}: {missing} of {expected} steps have no row"
     )
-    rows = [[day(gap.get("after")), count(gap.get("steps"))] for gap in found.get("gaps") or []]
-    head = ("after", "steps without a row")
-    return [said], [Grid("Gaps in time", head, rows, frozenset({"after"}))] if rows else []
+    said += (
+        f"; the longest gap is {count(longest)} steps."
+        if (longest := found.get("longest_gap_steps"))
+        else "."
+    )
+    rows: list[list[Cell]] = [[day(gap.get("after")), count(gap.get("steps"))] for gap in holes]
+    head, folded = ("after", "steps without a row"), f"The first {len(rows)} gaps"
+    return [said], [Grid("Gaps in time", head, rows, frozenset({"after"}), folded)] if rows else []
 
 
 def _correlations(found: object) -> Figure | None:
@@ -139,9 +148,7 @@ def _correlations(found: object) -> Figure | None:
     if len(names) < 2 or len(values) != len(names):
         return None
     svg = heatmap([str(name) for name in names], values, label="Correlations of numeric columns")
-    return Figure(
-        svg, "Correlations of numeric columns: blue positive, orange negative, strong colours strong."
-    )
+    return Figure(svg, "Correlations of numeric columns", "Blue: positive; orange: negative; strong: strong.")
 
 
 def _distribution(column: str, one: Json) -> Markup | None:
@@ -152,11 +159,11 @@ def _distribution(column: str, one: Json) -> Markup | None:
     top: Sequence[Sequence[Any]] = one.get("top") or []
     rows = [Dot(str(value), finite(n)) for value, n in top[:CATEGORIES_SHOWN]]
     label = f"Most frequent values of {column}"
-    return dots(rows, label=label, axis=f"rows by {column}", zero=True) if rows else None
+    return dots(rows, label=label, axis=f"rows by {column}", within=[0.0]) if rows else None
 
 
-def _caption(column: str, one: Json, rows: float | None) -> str:
+def _note(one: Json, rows: float | None) -> str:
     outliers = _outliers(one)
-    said = f"{column} ({one.get('type', 'unknown type')}), nulls: {_nulls(one, rows)}"
+    said = f"{one.get('type', 'unknown type')}, nulls: {_nulls(one, rows)}"
     said += f", outliers: {outliers:,}" if outliers is not None else ""
-    return f"{said}. {one['description']}" if one.get("description") else f"{said}."
+    return f"{said}. {one['description']}." if one.get("description") else f"{said}."

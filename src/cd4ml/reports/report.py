@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from cd4ml.reports import data_sections, error_sections
-from cd4ml.reports.error_sections import MetricView, best_baseline
-from cd4ml.reports.formats import band, dash, finite, number, percent, words
-from cd4ml.reports.page import Grid, Section, Status, chips, render
+from cd4ml.reports.bias_sections import bias as bias_section
+from cd4ml.reports.candidate_sections import candidates
+from cd4ml.reports.formats import band, count, days, finite, number, words
+from cd4ml.reports.gate_sections import gates
+from cd4ml.reports.metric_view import MetricView, best_baseline, estimate_of
+from cd4ml.reports.page import Fact, Status, chips, render
 
 __all__ = ["report_page"]
 
@@ -43,13 +46,13 @@ def report_page(  # noqa: PLR0913 - one keyword a file
     metric = MetricView(name)
     target = str((problem.get("target") or {}).get("column") or "target")
     sections = [
-        _gates(verdict),
+        gates(verdict),
         data_sections.data(problem, dataset, validation, manifest),
         data_sections.split(dataset),
-        error_sections.candidates(metrics, search, metric),
-        error_sections.over_time(evaluation, metric, target),
+        candidates(metrics, search, metric, _second(problem)),
+        error_sections.over_time(evaluation, metrics, metric, target),
         error_sections.slices(evaluation, metrics, metric),
-        error_sections.bias(bias.get("rows") or []),
+        bias_section(bias.get("rows") or [], verdict),
         error_sections.quality(evaluation, target),
         error_sections.importances(evaluation, metric),
         error_sections.stock(evaluation),
@@ -60,9 +63,10 @@ def report_page(  # noqa: PLR0913 - one keyword a file
     title = words(problem.get("name") or verdict.get("model") or "model").capitalize()
     return render(
         title,
-        _lead(problem, verdict, metrics, search, metric),
+        [str(problem["description"])] if problem.get("description") else [],
         [section for section in sections if section is not None],
         decision=_decision(verdict),
+        facts=_facts(verdict, metrics, evaluation, search, dataset, metric),
         kicker=f"Model report · {problem.get('task', 'task unknown')}",
     )
 
@@ -73,61 +77,49 @@ def _decision(verdict: Json) -> tuple[Status, str]:
     return Status(word), said + (f" ({', '.join(failed)})" if failed else "")
 
 
-def _lead(problem: Json, verdict: Json, metrics: Json, search: Json, metric: MetricView) -> list[str]:
-    """Say in sentences what the model is, how well it does beside the best baseline, and what changed."""
-    lead = [str(problem["description"])] if problem.get("description") else []
-    winner: Json = search.get("winner") or {}
-    score = (metrics.get("holdout") or {}).get(metric.name)
-    model = f"The model {winner['name']}" if winner.get("name") else "The model"
-    model += f" ({words(winner['family'])})" if winner.get("family") else ""
-    if score is None:
-        lead.append(f"{model} has no {metric.title} on the holdout.")
-    else:
-        lead.append(f"{model} has a {metric.title} of {_scored(score)} on the holdout ({metric.direction}).")
-        lead += _against_baseline(metrics, score, metric)
+def _second(problem: Json) -> str:
+    """Return the metric that is drawn beside the primary one, or "" when the problem names no other."""
+    return next((str(name) for name in (problem.get("metrics") or {}).get("also") or []), "")
+
+
+def _facts(
+    verdict: Json, metrics: Json, evaluation: Json, search: Json, dataset: Json, metric: MetricView
+) -> list[Fact]:
+    """Say how well the model does, beside what, on how many rows, and what changed."""
+    facts = [*_scores(metrics, search, metric), *_holdout(evaluation)]
+    rows: Json = dataset.get("rows") or {}
+    if finite(rows.get("used")) is not None:
+        facts.append(
+            Fact("Rows used", count(rows["used"]), f"of {count(rows.get('in'))} that keep the contract")
+        )
+    statuses = [str(gate.get("status")) for gate in verdict.get("gates") or []]
+    if statuses:
+        facts.append(Fact("Gates", ", ".join(chips(statuses))))
     changed = verdict.get("changed")
     if changed is not None:
-        lead.append(f"Changed since the last run: {', '.join(map(str, changed)) or 'nothing'}.")
-    return lead
+        facts.append(Fact("Changed since the last run", ", ".join(map(str, changed)) or "nothing"))
+    return facts
 
 
-def _scored(value: Json) -> str:
-    inner = band(value)
-    return number(value.get("estimate")) + (f" [{inner}]" if inner else "")
-
-
-def _against_baseline(metrics: Json, score: Json, metric: MetricView) -> list[str]:
+def _scores(metrics: Json, search: Json, metric: MetricView) -> list[Fact]:
+    winner: Json = search.get("winner") or {}
+    score = (metrics.get("holdout") or {}).get(metric.name)
+    named = (
+        f"{winner['name']} ({words(winner['family'])})" if winner.get("name") and winner.get("family") else ""
+    )
+    name = f"{metric.title} of the model, {metric.direction}"
+    facts = [Fact(name, number(estimate_of(score)), ", ".join(filter(None, (band(score), named))))]
     best = best_baseline(metrics, metric)
     if best is None:
-        return ["No baseline was scored."]
-    said = f"The best baseline, {words(best[0])}, has {_scored(best[1])}"
-    reference, own = metric.distance(best[1].get("estimate")), metric.distance(score.get("estimate"))
-    if not reference or finite(own) is None:
-        return [f"{said}."]
-    share = (reference - own) / reference
-    size = "smaller" if share >= 0 else "larger"
-    return [f"{said}: the model's distance from perfect is {percent(abs(share))} {size}."]
+        return [*facts, Fact("Best baseline", "none was scored")]
+    gain = metric.gain(estimate_of(score), estimate_of(best[1]))
+    note = words(best[0]) + (f"; the model's error is {gain}" if gain else "")
+    return [*facts, Fact(f"{metric.title} of the best baseline", number(estimate_of(best[1])), note)]
 
 
-def _gates(verdict: Json) -> Section:
-    section = Section("gates", "Gates", absent="nothing was judged.")
-    gates = verdict.get("gates") or []
-    if not gates:
-        return section
-    section.intro.append(", ".join(chips([str(gate.get("status")) for gate in gates])) + ".")
-    rows: list[list[str | Status]] = [
-        [
-            str(gate.get("name")), Status(str(gate.get("status"))), str(gate.get("axis") or "–"),
-            dash(gate.get("measured")),
-            dash(gate.get("limit")),
-            band(gate.get("interval")) or "–", str(gate.get("reason") or ""),
-        ]
-        for gate in gates
-    ]  # fmt: skip
-    head = ("gate", "status", "axis", "measured", "limit", "interval", "reason")
-    section.tables.append(
-        Grid(
-            "Gates of the verdict", head, rows, frozenset({"gate", "status", "axis", "reason"}), stacked=True
-        )
-    )
-    return section
+def _holdout(evaluation: Json) -> list[Fact]:
+    held: Json = evaluation.get("holdout") or {}
+    if finite(held.get("rows")) is None:
+        return []
+    span = " to ".join(days([held["first"], held.get("last")])) if held.get("first") else ""
+    return [Fact("Rows of the holdout", count(held["rows"]), span)]

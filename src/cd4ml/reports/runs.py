@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cd4ml.reports.error_sections import MetricView
 from cd4ml.reports.figures import Series, lines
-from cd4ml.reports.formats import band, dash, day, finite, flatten, limits, number, short_id, words
-from cd4ml.reports.page import Figure, Grid, Section, Status, chips, render
+from cd4ml.reports.formats import band, dash, day, flatten, limits, number, short_id, words
+from cd4ml.reports.metric_view import MetricView, estimate_of
+from cd4ml.reports.page import Cell, Figure, Grid, Section, Status, chips, render
 
 __all__ = ["runs_page"]
 
@@ -50,10 +50,6 @@ def _holdout(run: Run, metric: str) -> Any:
     return holdout.get(metric) if isinstance(holdout, Mapping) else None
 
 
-def _estimate(value: Any) -> float | None:
-    return finite(value.get("estimate") if isinstance(value, Mapping) else value)
-
-
 def _section(name: str, runs: Sequence[Run], view: MetricView) -> Section:
     section = Section(f"problem-{name}", words(name).capitalize())
     section.intro.append(", ".join(chips([_status(run).said for run in runs])) + ".")
@@ -61,13 +57,15 @@ def _section(name: str, runs: Sequence[Run], view: MetricView) -> Section:
     pairs = [limits(value) for value in values]
     one = Series(
         view.title,
-        [_estimate(value) for value in values],
+        [estimate_of(value) for value in values],
         [low for low, _ in pairs],
         [high for _, high in pairs],
     )
     at = [str(run.get("started") or run.get("id")) for run in runs]
     svg = lines(at, [one], label=f"{view.title} of {words(name)} by run", unit=view.axis, points=True)
-    section.figures.append(Figure(svg, f"{view.description}, by run, with its interval."))
+    section.figures.append(
+        Figure(svg, f"{view.title} on the holdout by run", f"{view.description}. The band is its interval.")
+    )
     section.tables.append(_table(runs, values, view))
     section.tables += _differences(runs)
     return section
@@ -79,13 +77,13 @@ def _status(run: Run) -> Status:
 
 
 def _table(runs: Sequence[Run], values: Sequence[Any], view: MetricView) -> Grid:
-    rows: list[list[str | Status]] = []
+    rows: list[list[Cell]] = []
     for run, value in zip(reversed(runs), reversed(values), strict=True):
         git: Mapping[str, Any] = run.get("git") or {}
         commit = short_id(git.get("commit"))[:10] + (" (changed files)" if git.get("dirty") else "")
         changed = run.get("changed")
         said = ", ".join(map(str, changed)) if isinstance(changed, list | tuple) else str(changed or "")
-        score = [dash(_estimate(value)), band(value) or "–"]
+        score = [dash(estimate_of(value)), band(value) or "–"]
         made = [
             str(git.get("branch") or "–"),
             commit or "–",

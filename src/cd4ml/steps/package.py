@@ -46,8 +46,14 @@ def package_model(
 
     found, data, judged = problem_of(problem), Dataset.load(dataset), load_model(model)
     metrics, bias = read(evaluation / "metrics.json"), read(evaluation / "bias.json")
-    papers = Papers(metrics, _lineage(found, judged, snapshot, model, lineage), bias)
-    write_bundle(out, found, judged, _state(found, data, dataset), _holdout(found, data, dataset), papers)
+    origin, page = _lineage(found, judged, snapshot, model, lineage), read(evaluation / "evaluation.json")
+    papers = Papers(metrics, origin, bias, data.meta, page)
+    state, holdout, known = (
+        _state(found, data, dataset),
+        _holdout(found, data, dataset),
+        _known(found, data, snapshot),
+    )
+    write_bundle(out, found, judged, state, holdout, papers, known=known)
     measured = _checks(found, judged, data, out)
     with atomic.directory(checks) as folder:
         atomic.write_json(folder / "checks.json", measured)
@@ -92,12 +98,30 @@ def _holdout(problem: Problem, data: Dataset, dataset: Path) -> Holdout:
     from cd4ml.tables.columns import to_columns
 
     chosen = data.role == 1
-    inputs = to_columns(pl.read_parquet(dataset / "holdout.parquet"), problem.fact)
+    frame = pl.read_parquet(dataset / "holdout.parquet")
+    kept = {name: column for name, column in problem.fact.columns.items() if name in frame.columns}
+    inputs = to_columns(frame, problem.fact.model_copy(update={"columns": kept}))
     return Holdout(np.ascontiguousarray(data.X[chosen]), inputs, np.asarray(data.y[chosen]))
 
 
+def _known(problem: Problem, data: Dataset, snapshot: Path) -> dict[str, list[str]] | None:
+    """Return the values that training saw, where serving refuses others; else None."""
+    if problem.serving.unknown != "refuse":
+        return None
+    import numpy as np
+
+    from cd4ml.features.columns import take
+    from cd4ml.features.plan import compile_plan
+    from cd4ml.models.contract import known_values
+    from cd4ml.tables.facts import apply_filters, columns_needed, read_facts
+
+    plan = compile_plan(problem)
+    facts, _ = apply_filters(plan, read_facts(problem, snapshot, columns_needed(plan)))
+    return known_values(problem, plan.inputs, take(facts.columns, np.flatnonzero(data.role != 1)))
+
+
 def _checks(problem: Problem, judged: Model, data: Dataset, bundle: Path) -> dict[str, Any]:
-    """Return parity of the export, the replay in the serving runtime, the latency and the contract's breaches."""
+    """Return parity of the export, replay in the serving runtime, latency and breaches of the contract."""
     import numpy as np
 
     from cd4ml.models.latency import measure_latency
@@ -107,7 +131,7 @@ def _checks(problem: Problem, judged: Model, data: Dataset, bundle: Path) -> dic
     from cd4ml.models.trial import contract_breaches, replay_rows
 
     held = np.ascontiguousarray(data.X[data.role == 1])
-    loaded = Bundle.load(bundle)
+    loaded = Bundle.load(bundle, own=True)
     rows = replay_rows(bundle)
     found = {
         "parity": check_parity(judged.fitted, judged.onnx, held, seed=problem.search.seed).to_dict(),

@@ -105,10 +105,9 @@ def run_training(
 
 
 def _execute(arguments: dict[str, str], root: Path, runner: str, note: Callable[[str], None]) -> LocalRun:
-    from cd4ml.adapters.compiled import compiled
-    from cd4ml.adapters.kubeflow import run_local
+    from cd4ml.adapters.kubeflow import package, run_local
 
-    return run_local(compiled("training"), arguments, root, runner=runner, log=note)
+    return run_local(package("training"), arguments, root, runner=runner, log=note)
 
 
 def _absolute(reference: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cd4ml.problem import Severity
 
-__all__ = ["Anomaly", "TableReport", "anomaly_line", "validation"]
+__all__ = ["Anomaly", "TableReport", "anomaly_line", "table_severity", "validation"]
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,22 @@ class TableReport:
         """Return how many rows stayed."""
         return self.rows_in - self.rows_quarantined
 
+    def most_frequent_reason(self) -> str:
+        """Return why most rows are in quarantine, as the end of a sentence; "" when none is."""
+        if not self.reasons:
+            return ""
+        return f", most for '{max(self.reasons, key=lambda reason: (self.reasons[reason], reason))}'"
+
     def count_reasons(self, reasons: Iterable[tuple[str, int]]) -> None:
         """Add rows by reason; a row with several reasons counts for each."""
         for reason, rows in reasons:
             if rows:
                 self.reasons[reason] = self.reasons.get(reason, 0) + rows
+
+
+def table_severity(severity: Severity) -> Severity:
+    """Return what a rule about a whole table does: without a row to set aside, quarantine is refusal."""
+    return "warn" if severity == "warn" else "refuse"
 
 
 def anomaly_line(anomaly: Anomaly) -> str:

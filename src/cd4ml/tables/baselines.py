@@ -40,8 +40,8 @@ def baseline_values(
 ) -> Numbers:
     """Return a baseline's forecast of every row, from training rows alone.
 
-    Means are taken on the scale of the target's transform. A group without training rows has the overall mean. A
-    season that is not known is 0 where an absent step is, and the overall mean elsewhere.
+    Means are taken on the scale of the target's transform. A group without training rows has the overall
+    mean. A season that is not known is 0 where an absent step is, and the overall mean elsewhere.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def baseline_values(
     if baseline.kind == "mean":
         values = _from_scale(target, np.full(len(y), overall))
     elif baseline.kind == "group_mean":
-        index, codes = KeyIndex.build([columns[name] for name in baseline.by], len(y))
+        index, codes = KeyIndex.build([columns[name] for name in baseline.by], len(y), baseline.by)
         known = train & (codes >= 0)
         count = np.bincount(codes[known], minlength=len(index) + 1)
         total = np.bincount(codes[known], weights=scaled[known], minlength=len(index) + 1)

@@ -22,9 +22,9 @@ __all__ = ["from_columns", "to_columns"]
 def to_columns(frame: pl.DataFrame, table: Table) -> ColumnSet:
     """Return the columns of a table, as declared, in the representation of `cd4ml.features.columns`.
 
-    Integers are int64, or float64 with NaN when one is null; numbers float64; booleans bool, or float64 with NaN;
-    dates and timestamps datetime64[s] with NaT; texts and categories codes into sorted categories, -1 for null.
-    Columns that the table does not declare are left out.
+    Integers are int64, or float64 with NaN when one is null; numbers float64; booleans bool, or float64 with
+    NaN; dates and timestamps datetime64[s] with NaT; texts and categories codes into sorted categories, -1
+    for null. Columns that the table does not declare are left out.
 
     Raises
     ------

@@ -16,8 +16,8 @@ _NULL_LENGTH = 2**32 - 1
 class ContentDigest:
     """Hash rows batch by batch: the same rows in the same order give the same digest however they are cut.
 
-    Each column has two streams. Numbers, dates and booleans: their little-endian values with nulls as 0, and the
-    row numbers of the nulls. Texts: their byte lengths (2^32 - 1 for null), and their bytes as UTF-8.
+    Each column has two streams. Numbers, dates and booleans: their little-endian values with nulls as 0, and
+    the row numbers of the nulls. Texts: their byte lengths (2^32 - 1 for null), and their bytes as UTF-8.
     """
 
     def __init__(self) -> None:

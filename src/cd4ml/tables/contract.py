@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from cd4ml.errors import ProblemError
 from cd4ml.tables.ahead import ahead
-from cd4ml.tables.anomalies import Anomaly, TableReport
+from cd4ml.tables.anomalies import Anomaly, TableReport, table_severity
+from cd4ml.tables.gaps import time_sources
 from cd4ml.tables.keys import later_duplicates, unmatched
 from cd4ml.tables.read import read_batches
 from cd4ml.tables.row_check import RowCheck, quarantine_schema, table_schema
+from cd4ml.tables.rules import Roles
 from cd4ml.tables.writer import TableContent, TableWriter, read_frames
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ class CheckedTable:
 
 @dataclass(frozen=True)
 class _Broken:
-    """A key rule that rows break."""
+    """A key rule that rows break: which rows, by their positions in the table as it is written."""
 
     kind: str
     column: str
@@ -62,32 +65,57 @@ def check_tables(
     ------
     SourceError, ServiceError
         If a source cannot be read.
+    ProblemError
+        If a rule is not of its column's type, or foreign keys go in a circle.
     """
     done: dict[str, CheckedTable] = {}
     for name in _referenced_first(problem):
-        table = problem.tables[name]
-        with TableWriter(folder / f"{name}.parquet", table_schema(table)) as writer:
-            check = RowCheck(name, table, now, [rule.columns for rule in table.unique])
+        table, path = problem.tables[name], folder / f"{name}.parquet"
+        with TableWriter(path, table_schema(table)) as writer:
+            hashed = [rule.columns for rule in table.unique]
+            check = RowCheck(name, table, now, hashed, _roles(problem, name))
             check.run(ahead(read_batches(table, sources[name], data)), writer)
             content = writer.finish()
-        broken = _broken_keys(check, content, {**done, name: content})
-        if broken:
+        paths = {key: found.content.path for key, found in done.items()} | {name: path}
+        broken = [*_duplicated(check, path), *_unmatched(check, paths)]
+        while broken:
             content = _without(check, content, broken)
+            # a row that refers to its own table may have lost what it refers to
+            broken = [item for item in _unmatched(check, {name: path}) if item.severity != "warn"]
         quarantine = _write_quarantine(check, folder / "quarantine" / f"{name}.parquet")
         done[name] = CheckedTable(check.report, content, quarantine)
-        _judge_table(name, table, done[name], absent=not sources[name], now=now)
+        _judge_table(table, check.name, done[name], absent=not sources[name], now=now)
     return {name: done[name] for name in problem.tables}
 
 
+def _roles(problem: Problem, name: str) -> Roles:
+    if name not in problem.facts:
+        return Roles()
+    times = time_sources(problem)
+    dates = [column for column in times if problem.fact.columns[column].type in ("date", "timestamp")]
+    return Roles(frozenset([problem.target.column, *times]), frozenset(dates))
+
+
 def _referenced_first(problem: Problem) -> list[str]:
-    """Order tables so that those that foreign keys refer to come first; circles keep the problem's order."""
+    """Order tables so that those that foreign keys refer to come first.
+
+    Raises
+    ------
+    ProblemError
+        If tables refer to each other in a circle.
+    """
     order: list[str] = []
 
     def visit(name: str, above: tuple[str, ...]) -> None:
-        if name in order or name in above:
+        if name in above:
+            circle = " -> ".join([*above[above.index(name) :], name])
+            path = ("tables", above[-1], "foreign_keys")
+            raise ProblemError(f"foreign keys go in a circle ({circle}); remove one of them", path)
+        if name in order:
             return
         for key in problem.tables[name].foreign_keys:
-            visit(key.table, (*above, name))
+            if key.table != name:
+                visit(key.table, (*above, name))
         order.append(name)
 
     for name in problem.tables:
@@ -95,23 +123,21 @@ def _referenced_first(problem: Problem) -> list[str]:
     return order
 
 
-def _broken_keys(
-    check: RowCheck, content: TableContent, known: Mapping[str, CheckedTable | TableContent]
-) -> list[_Broken]:
-    found = []
+def _duplicated(check: RowCheck, path: Path) -> Iterator[_Broken]:
     for index, rule in enumerate(check.table.unique):
-        rows = later_duplicates(content.path, rule.columns, check.key_hashes(index))
-        reason = f"{', '.join(rule.columns)}: not unique"
-        found.append(_Broken("KEY_DUPLICATED", ", ".join(rule.columns), rule.severity, reason, rows))
+        rows, columns = later_duplicates(path, rule.columns, check.key_hashes(index)), ", ".join(rule.columns)
+        if len(rows):
+            yield _Broken("KEY_DUPLICATED", columns, rule.severity, f"{columns}: not unique", rows)
+
+
+def _unmatched(check: RowCheck, known: Mapping[str, Path]) -> Iterator[_Broken]:
+    """Yield the foreign keys into the tables `known` that rows break."""
     for key in check.table.foreign_keys:
-        other = known.get(key.table)
-        if other is None:  # a circle of references: the other table is not read yet
-            continue
-        target = other if isinstance(other, TableContent) else other.content
-        rows = unmatched(content.path, key, target.path)
-        reason = f"{', '.join(key.columns)}: not in {key.table}"
-        found.append(_Broken("FOREIGN_KEY_UNMATCHED", ", ".join(key.columns), key.severity, reason, rows))
-    return [item for item in found if len(item.positions)]
+        if key.table in known:
+            rows, columns = unmatched(known[check.name], key, known[key.table]), ", ".join(key.columns)
+            if len(rows):
+                reason = f"{columns}: not in {key.table}"
+                yield _Broken("FOREIGN_KEY_UNMATCHED", columns, key.severity, reason, rows)
 
 
 def _without(check: RowCheck, content: TableContent, broken: Sequence[_Broken]) -> TableContent:
@@ -126,17 +152,12 @@ def _without(check: RowCheck, content: TableContent, broken: Sequence[_Broken]) 
     removing = [item for item in broken if item.severity != "warn"]
     if not removing:
         return content
-    for item in removing:
-        check.report.count_reasons([(item.reason, len(item.positions))])
-    reasons: dict[int, list[str]] = {}
-    for item in removing:
-        for position in item.positions.tolist():
-            reasons.setdefault(position, []).append(item.reason)
-    return _rewrite(check, content, reasons, numbers)
+    check.report.count_reasons((item.reason, len(item.positions)) for item in removing)
+    return _rewrite(check, content, removing, numbers)
 
 
 def _row_numbers(check: RowCheck, rows: int) -> npt.NDArray[np.int64]:
-    """Return the source row numbers, from 1, of the rows that the first pass let through."""
+    """Return the source row numbers, from 1, of the rows that are not in quarantine."""
     gone = [frame.get_column("_row").to_numpy() - 1 for frame in check.quarantine]
     kept = np.ones(check.report.rows_in, dtype=bool)
     if gone:
@@ -147,17 +168,14 @@ def _row_numbers(check: RowCheck, rows: int) -> npt.NDArray[np.int64]:
 
 
 def _rewrite(
-    check: RowCheck,
-    content: TableContent,
-    reasons: Mapping[int, Sequence[str]],
-    numbers: npt.NDArray[np.int64],
+    check: RowCheck, content: TableContent, removing: Sequence[_Broken], numbers: npt.NDArray[np.int64]
 ) -> TableContent:
-    """Write the table again without some positions, which go to the quarantine as text."""
+    """Write the table again without the rows that break a key, which go to the quarantine as text."""
     import polars as pl
 
     wrong = np.zeros(content.rows, dtype=bool)
-    wrong[list(reasons)] = True
-    told = [(position, "; ".join(reasons[position])) for position in sorted(reasons)]
+    for item in removing:
+        wrong[item.positions] = True
     texts, start = [], 0
     aside = content.path.with_suffix(".first-pass")
     content.path.rename(aside)
@@ -169,13 +187,23 @@ def _rewrite(
             start += frame.height
         written = writer.finish()
     aside.unlink()
-    head = pl.DataFrame(
-        {"_row": [int(numbers[p]) for p, _ in told], "_reason": [reason for _, reason in told]},
-        schema={"_row": pl.Int64, "_reason": pl.String},
-    )
+    head = pl.DataFrame({"_row": numbers[wrong], "_reason": _reasons(removing, wrong)})
     check.quarantine.append(pl.concat([head, pl.concat(texts)], how="horizontal"))
-    check.report.rows_quarantined += len(told)
+    check.report.rows_quarantined += int(wrong.sum())
     return written
+
+
+def _reasons(removing: Sequence[_Broken], wrong: npt.NDArray[np.bool_]) -> pl.Series:
+    """Return all reasons of each wrong row."""
+    import polars as pl
+
+    masks = {}
+    for index, item in enumerate(removing):
+        mask = np.zeros(len(wrong), dtype=bool)
+        mask[item.positions] = True
+        masks[str(index)] = mask[wrong]
+    told = [pl.when(pl.col(str(i))).then(pl.lit(item.reason)) for i, item in enumerate(removing)]
+    return pl.DataFrame(masks).select(pl.concat_str(told, separator="; ", ignore_nulls=True)).to_series()
 
 
 def _write_quarantine(check: RowCheck, path: Path) -> TableContent:
@@ -188,34 +216,35 @@ def _write_quarantine(check: RowCheck, path: Path) -> TableContent:
         return writer.finish()
 
 
-def _judge_table(name: str, table: Table, checked: CheckedTable, absent: bool, now: datetime) -> None:
+def _judge_table(table: Table, name: str, checked: CheckedTable, absent: bool, now: datetime) -> None:
     """Add what is said of a table as a whole: how many rows, how fresh."""
     report, rows = checked.report, checked.content.rows
     if absent or any(item.kind == "SCHEMA_MISSING_COLUMN" for item in report.anomalies):
         return
 
-    def about(kind: str, severity: Any, detail: str, limit: Any, measured: Any, column: str = "") -> None:
+    def about(
+        kind: str, severity: Severity, detail: str, limit: Any, measured: Any, column: str = ""
+    ) -> None:
+        severity = table_severity(severity)
         report.anomalies.append(Anomaly(name, column, kind, severity, 0, detail, limit, measured))
 
     if rows < table.rows.min:
+        aside = f" ({report.rows_quarantined} in quarantine{report.most_frequent_reason()})"
         detail = (
-            f"expected at least {table.rows.min} rows; found {rows} ({report.rows_quarantined} in quarantine)"
+            f"expected at least {table.rows.min} rows; found {rows}{aside * bool(report.rows_quarantined)}"
         )
         about("DATASET_LOW_NUM_EXAMPLES", table.rows.severity, detail, table.rows.min, rows)
     if table.rows.max is not None and rows > table.rows.max:
         detail = f"expected at most {table.rows.max} rows; found {rows}"
         about("DATASET_HIGH_NUM_EXAMPLES", table.rows.severity, detail, table.rows.max, rows)
-    if table.freshness is not None and rows:
-        newest = _newest(checked.content.path, table.freshness.column)
-        oldest_allowed = now.replace(tzinfo=None) - table.freshness.within
-        if newest is not None and newest < oldest_allowed:
-            detail = (
-                f"expected a value since {oldest_allowed.isoformat(' ', 'seconds')}; the newest is {newest}"
-            )
-            about(
-                "DATASET_NOT_FRESH", table.freshness.severity, detail, oldest_allowed.isoformat(),
-                newest.isoformat(), table.freshness.column,
-            )  # fmt: skip
+    fresh = table.freshness
+    newest = _newest(checked.content.path, fresh.column) if fresh and rows else None
+    if fresh and newest:
+        oldest = now.replace(tzinfo=None) - fresh.within
+        if newest < oldest:
+            detail = f"expected a value since {oldest.isoformat(' ', 'seconds')}; the newest is {newest}"
+            limit, measured = oldest.isoformat(), newest.isoformat()
+            about("DATASET_NOT_FRESH", fresh.severity, detail, limit, measured, fresh.column)
 
 
 def _newest(path: Path, column: str) -> datetime | None:

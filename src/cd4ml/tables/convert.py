@@ -42,7 +42,7 @@ def polars_types() -> dict[str, Any]:
 def prepared(name: str, column: Column, form: Csv, dtype: pl.DataType) -> pl.Expr:
     """Return a column with blanks stripped, replacements made and missing values null.
 
-    Texts of a file become null where `csv.missing` lists them; values that are typed already stay as they are.
+    Texts of a file become null where `csv.missing` lists them; values that are typed already stay.
     """
     import polars as pl
 
@@ -111,22 +111,30 @@ def _timestamp(value: pl.Expr, form: str | None) -> pl.Expr:
     )
 
 
+def _number(value: pl.Expr, column: Column, dtype: pl.DataType) -> pl.Expr:
+    import polars as pl
+
+    number = value.cast(polars_types()[column.type], strict=False)
+    whole = column.type == "number" or not (dtype.is_float() or dtype.is_decimal())
+    return number if whole else pl.when(number.cast(pl.Float64) == value.cast(pl.Float64)).then(number)
+
+
+def _true_or_false(value: pl.Expr) -> pl.Expr:
+    import polars as pl
+
+    number = value.cast(pl.Float64, strict=False)
+    return pl.when(number == 1).then(True).when(number == 0).then(False).otherwise(None)
+
+
 def _from_typed(value: pl.Expr, column: Column, dtype: pl.DataType) -> pl.Expr:
     """Convert a typed value where nothing is lost; null otherwise."""
     import polars as pl
 
     target = polars_types()[column.type]
     if column.type in ("integer", "number"):
-        if dtype.is_temporal():
-            return pl.lit(None, dtype=target)
-        number = value.cast(target, strict=False)
-        whole = column.type == "number" or not (dtype.is_float() or dtype.is_decimal())
-        return number if whole else pl.when(number.cast(pl.Float64) == value.cast(pl.Float64)).then(number)
+        return pl.lit(None, dtype=target) if dtype.is_temporal() else _number(value, column, dtype)
     if column.type == "boolean":
-        if dtype.is_temporal():
-            return pl.lit(None, dtype=target)
-        number = value.cast(pl.Float64, strict=False)
-        return pl.when(number == 1).then(True).when(number == 0).then(False).otherwise(None)
+        return pl.lit(None, dtype=target) if dtype.is_temporal() else _true_or_false(value)
     if not dtype.is_temporal() or isinstance(dtype, pl.Time | pl.Duration):
         return pl.lit(None, dtype=target)
     if isinstance(dtype, pl.Datetime) and dtype.time_zone:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cd4ml.adapters.storage import atomic
 from cd4ml.domain.splits import Split
 from cd4ml.errors import DataError, NotFoundError
-from cd4ml.features.columns import CategoryArray, ColumnLike, ColumnSet, length, take
+from cd4ml.features.columns import CategoryArray, ColumnLike, ColumnSet, concat, length, take
+from cd4ml.features.expressions import Expression
 from cd4ml.features.fitting import MEMORY_BUDGET_BYTES, fit_state
 from cd4ml.features.plan import Plan, compile_plan, target_values
 from cd4ml.features.state import State
@@ -141,7 +142,8 @@ def build_dataset(
     Raises
     ------
     DataError
-        When no rows are left, the target is constant or null, a class or time is alone, or a split has no rows.
+        When no rows are left, the target is constant or null, a class or time is alone, or a split has no
+        rows.
     """
     plan = compile_plan(problem)
     facts = read_facts(problem, snapshot_folder, columns_needed(plan))
@@ -150,13 +152,14 @@ def build_dataset(
     target = target_values(problem, facts.columns)
     check_target(problem, target, rows_in, filtered)
     split = split_rows(plan, facts)
+    check_target(problem, target, rows_in, filtered, split)
     with atomic.directory(folder) as draft:
         (draft / "state").mkdir()
         state = fit_state(
             plan,
             facts.columns,
             read_tables(problem, snapshot_folder),
-            ~split.holdout,
+            split.train,
             memory_budget_bytes=memory_budget_bytes,
             scratch=draft / "state",
         )
@@ -178,7 +181,6 @@ class _Writer:
 
     def write(self, memory_budget_bytes: int) -> dict[str, Any]:
         """Write all but dataset.json, and return that without its counts of rows."""
-        check_target(self.plan.problem, self.target, self.rows, {}, self.split)
         self._features(memory_budget_bytes)
         self._rows()
         role = self._roles()
@@ -205,8 +207,6 @@ class _Writer:
 
     def columns(self, names: list[str]) -> ColumnSet:
         """Return derived and joined columns of all rows, made a part at a time."""
-        from cd4ml.features.columns import concat
-
         needed = {name: self.facts.columns[name] for name in sorted(self.plan.facts_for(names))}
         parts = []
         for first in range(0, self.rows, _CHUNK_ROWS):
@@ -249,8 +249,6 @@ class _Writer:
         self._save("weight", self._weights())
 
     def _weights(self) -> NDArray[np.float64]:
-        from cd4ml.features.expressions import Expression
-
         text = self.plan.problem.metrics.weight
         if text is None:
             return np.ones(self.rows)

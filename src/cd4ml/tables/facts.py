@@ -51,7 +51,7 @@ class Facts:
         return Facts(take(self.columns, index), self.table[index], self.row[index], self.files)
 
     def entity_codes(self, entity: list[str]) -> NDArray[np.int64]:
-        """Return a dense code of each row's entity; a null is one of its own, and without entity all are 0."""
+        """Return a dense code of each row's entity; a null has its own, and without entity all are 0."""
         rows = length(self.columns)
         codes = KeyIndex.build([self.columns[name] for name in entity], rows)[1]
         return np.unique(codes, return_inverse=True)[1].reshape(-1).astype(np.int64)

@@ -2,59 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from cd4ml.features.operations import run_operations
+from cd4ml.features.plan import compile_plan
+from cd4ml.tables.columns import to_columns
+from cd4ml.tables.writer import read_frames
 
 if TYPE_CHECKING:
     import polars as pl
 
     from cd4ml.problem import Problem
 
-__all__ = ["fact_times", "gaps"]
+__all__ = ["gaps", "time_sources"]
 
 _SHOWN = 20
+_DAY_SECONDS = 86_400
+
+Times = Callable[["pl.DataFrame"], NDArray[np.datetime64]]
 
 
-def fact_times(problem: Problem, frame: pl.DataFrame) -> Any:
-    """Return the time of each fact as datetime64[s], derived where the problem derives it."""
-    from cd4ml.features.expressions import Expression
-    from cd4ml.tables.columns import to_columns
-
-    assert problem.time is not None
-    columns: dict[str, Any] = dict(to_columns(frame, problem.fact))
-    for name, text in problem.derived.items():
-        if problem.time.column in columns:
-            break
-        expression = Expression.parse(text, ("derived", name))
-        if expression.columns <= set(columns):
-            columns[name] = expression.evaluate(columns)
-    return columns.get(problem.time.column)
+def time_sources(problem: Problem) -> list[str]:
+    """Return the columns of the facts that their time is made of, sorted; none without a time."""
+    if problem.time is None:
+        return []
+    return sorted(compile_plan(problem).facts_for([problem.time.column]))
 
 
-def gaps(problem: Problem, name: str, frame: pl.DataFrame) -> dict[str, Any]:
+def gaps(problem: Problem, name: str, path: Path) -> dict[str, Any]:
     """Return which steps between the first and the last have no row.
 
     Facts are looked at on the problem's own calendar, other tables by days of their first date column.
 
+    Parameters
+    ----------
+    problem : Problem
+    name : str
+        The table.
+    path : Path
+        Its rows as Parquet; they are read by parts.
+
     Returns
     -------
     dict
-        "time": {"column", "step_seconds", "first", "last", "expected_steps", "missing_steps", "longest_gap_steps"},
-        None for tables without a time; "gaps": the first 20 holes as {"after", "steps"}.
+        "time": {"column", "step_seconds", "first", "last", "expected_steps", "missing_steps",
+        "longest_gap_steps"}, None for tables without a time; "gaps": the first 20 as {"after", "steps"}.
     """
     table = problem.tables[name]
     if name in problem.facts and problem.time is not None:
-        column, step = problem.time.column, int(problem.time.step.total_seconds())
-        times = fact_times(problem, frame)
+        column, sources = problem.time.column, time_sources(problem)
+        step, times = int(problem.time.step.total_seconds()), _fact_times(problem, sources)
     else:
         dated = [key for key, declared in table.columns.items() if declared.type == "date"]
-        column, step = (dated[0] if dated else ""), 86400
-        times = frame.get_column(column).to_numpy().astype("datetime64[s]") if dated else None
-    seconds = times[~np.isnat(times)].astype(np.int64) if times is not None else np.empty(0)
-    if not len(seconds):
-        return {"time": None, "gaps": []}
-    steps = np.unique(seconds // step)
+        if not dated:
+            return {"time": None, "gaps": []}
+        column, sources, step = dated[0], dated[:1], _DAY_SECONDS
+        times = _dates
+    steps = _steps(path, sources, step, times)
+    return _holes(column, steps, step) if len(steps) else {"time": None, "gaps": []}
+
+
+def _fact_times(problem: Problem, sources: list[str]) -> Times:
+    """Return what makes the time of facts, derived where the problem derives it, from their columns."""
+    assert problem.time is not None
+    name = problem.time.column
+    operations = compile_plan(problem).operations_for([name])
+    chosen = {column: problem.fact.columns[column] for column in sources}
+    table = problem.fact.model_copy(update={"columns": chosen})
+
+    def times(frame: pl.DataFrame) -> NDArray[np.datetime64]:
+        found: Any = run_operations(operations, (), to_columns(frame, table), {})[name]
+        return np.asarray(found, dtype="datetime64[s]")
+
+    return times
+
+
+def _dates(frame: pl.DataFrame) -> NDArray[np.datetime64]:
+    return frame.to_series().to_numpy().astype("datetime64[s]")
+
+
+def _steps(path: Path, columns: list[str], step: int, times: Times) -> NDArray[np.int64]:
+    """Return the steps that have a row, sorted."""
+    found = [np.empty(0, np.int64)]
+    for frame in read_frames(path, columns):
+        known = times(frame)
+        found.append(np.unique(known[~np.isnat(known)].astype(np.int64) // step))
+    return np.unique(np.concatenate(found))
+
+
+def _holes(column: str, steps: NDArray[np.int64], step: int) -> dict[str, Any]:
     jumps = np.diff(steps)
     holes = np.flatnonzero(jumps > 1)[:_SHOWN].tolist()
     expected = int(steps[-1] - steps[0] + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from importlib.metadata import version
 from pathlib import Path
@@ -10,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import cd4ml
 from cd4ml.adapters import git
+from cd4ml.adapters.manifest import MANIFEST, verify_manifest
 from cd4ml.adapters.storage import atomic
-from cd4ml.errors import ConflictError, NotFoundError, UsageError, nearest
+from cd4ml.adapters.storage.documents import decode
+from cd4ml.adapters.storage.hashing import sha256_bytes
+from cd4ml.errors import ConflictError, IntegrityError, NotFoundError, UsageError, nearest
+from cd4ml.tables.comparison import Accepted
 
 if TYPE_CHECKING:
     from cd4ml.adapters.storage import Storage
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SnapshotHistory", "code_version"]
 
 _ATTEMPTS = 20
-_MANIFEST = "manifest.json"
+_SET_CHARACTERS = 16
 _PREFIX = "snapshots/"
 _INDEX = "snapshots/by-problem/"
 
@@ -33,8 +36,9 @@ def code_version() -> dict[str, Any]:
 class SnapshotHistory:
     """Snapshots of a store by id, and the order in which each problem accepted them.
 
-    A snapshot is there when its manifest is: the manifest is written last and removed first, so that what a killed
-    process left is never taken for whole.
+    `snapshots/<id>/manifest.json` is written once, by compare-and-swap, when all of its files are there; they
+    lie in a folder beside it that is named by the manifest's own hash. So a killed writer leaves no snapshot
+    that looks whole, and of two writers of the same content one wins: their files never mix.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -83,41 +87,63 @@ class SnapshotHistory:
 
     def manifest(self, identity: str) -> dict[str, Any]:
         """Return a snapshot's manifest."""
-        return self.document(identity, _MANIFEST)
+        return decode(self._manifest_bytes(identity), self._storage.url(_manifest_key(identity)))
 
     def document(self, identity: str, name: str) -> dict[str, Any]:
-        """Return a JSON file of a snapshot."""
-        found: dict[str, Any] = json.loads(self._storage.get(f"{_PREFIX}{identity}/{name}"))
-        return found
+        """Return `validation.json` or `profile.json` of a snapshot, after a look at its hash."""
+        found = self._manifest_bytes(identity)
+        key = f"{_file_set(identity, found)}/{name}"
+        data = self._storage.get(key)
+        promised = decode(found, _manifest_key(identity))["files"][name]["sha256"]
+        if sha256_bytes(data) != promised:
+            raise IntegrityError(
+                f"{self._storage.url(key)}: expected the SHA-256 {promised[:12]}; found"
+                f" {sha256_bytes(data)[:12]}. Restore it, or remove the snapshot and take it again"
+            )
+        return decode(data, name)
+
+    def documents(self, identity: str) -> Accepted:
+        """Return a snapshot's manifest and profile, which say enough to compare with it."""
+        return Accepted(self.manifest(identity), self.document(identity, "profile.json"))
+
+    def accepted(self, problem: str) -> Accepted | None:
+        """Return manifest and profile of the snapshot that was accepted last, or None."""
+        latest = self.latest(problem)
+        return self.documents(latest) if latest else None
 
     def fetch(self, identity: str, folder: Path) -> Path:
-        """Copy a snapshot to `folder`; the caller verifies it by opening it."""
-        if not self._storage.exists(f"{_PREFIX}{identity}/{_MANIFEST}"):
-            raise NotFoundError(f"the store has no whole snapshot {identity[:12]}; see `cd4ml data list`")
+        """Copy a snapshot to `folder`, which appears when every file is what the manifest promises."""
+        files = _file_set(identity, self._manifest_bytes(identity))
         with atomic.directory(folder) as writing:
-            self._storage.download(f"{_PREFIX}{identity}", writing)
+            self._storage.download(files, writing)
+            verify_manifest(writing)
         return folder
+
+    def _manifest_bytes(self, identity: str) -> bytes:
+        found = self._storage.read_versioned(_manifest_key(identity))
+        if found is None:
+            raise NotFoundError(f"the store has no whole snapshot {identity[:12]}; see `cd4ml data list`")
+        return found[0]
 
     def store(self, problem: str, identity: str, folder: Path) -> None:
         """Keep the files in `folder`, which holds a manifest, and make the snapshot the problem's latest.
 
         A snapshot that is whole already is not written again.
         """
-        manifest = (folder / _MANIFEST).read_bytes()
-        if not self._storage.exists(f"{_PREFIX}{identity}/{_MANIFEST}"):
-            self._upload(identity, folder, manifest)
-        self._append(problem, _entry(identity, json.loads(manifest)))
+        manifest = (folder / MANIFEST).read_bytes()
+        if not self._storage.exists(_manifest_key(identity)):
+            files = _file_set(identity, manifest)
+            self._storage.upload(folder, files)
+            try:
+                self._storage.compare_and_swap(_manifest_key(identity), manifest, None)
+            except ConflictError:  # another writer was first; the same manifest shares its files
+                if self._manifest_bytes(identity) != manifest:
+                    self._remove_beneath(files)
+        self._append(problem, _entry(identity, decode(manifest, MANIFEST)))
 
-    def _upload(self, identity: str, folder: Path, manifest: bytes) -> None:
-        """Send every file and, when all are there, the manifest."""
-        path = folder / _MANIFEST
-        aside = folder.with_name(f"{folder.name}.{_MANIFEST}")
-        path.rename(aside)
-        try:
-            self._storage.upload(folder, f"{_PREFIX}{identity}")
-        finally:
-            aside.rename(path)
-        self._storage.put(f"{_PREFIX}{identity}/{_MANIFEST}", manifest)
+    def _remove_beneath(self, folder: str) -> None:
+        for key in self._storage.list(f"{folder}/"):
+            self._storage.delete(key)
 
     def _append(self, problem: str, entry: dict[str, Any]) -> None:
         def change(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -165,19 +191,29 @@ class SnapshotHistory:
             return [entry for entry in entries if entry["id"] not in gone]
 
         self._change(problem, change)
-        for identity in sorted(gone):
-            self._storage.delete(f"{_PREFIX}{identity}/{_MANIFEST}")
-            for key in self._storage.list(f"{_PREFIX}{identity}/"):
-                self._storage.delete(key)
-        return sorted(gone)
+        back = {entry["id"] for entry in self.entries(problem)}  # taken again meanwhile
+        for identity in sorted(gone - back):
+            self._storage.delete(_manifest_key(identity))
+            self._remove_beneath(f"{_PREFIX}{identity}")
+            self._storage.delete(f"profiles/{identity}.html")
+        return sorted(gone - back)
 
 
 def _index_key(problem: str) -> str:
     return f"{_INDEX}{problem}.json"
 
 
+def _manifest_key(identity: str) -> str:
+    return f"{_PREFIX}{identity}/{MANIFEST}"
+
+
+def _file_set(identity: str, manifest: bytes) -> str:
+    """Return where the files of one manifest lie."""
+    return f"{_PREFIX}{identity}/{sha256_bytes(manifest)[:_SET_CHARACTERS]}"
+
+
 def _entries(data: bytes) -> list[dict[str, Any]]:
-    return list(json.loads(data)["snapshots"])
+    return list(decode(data, "the index of snapshots")["snapshots"])
 
 
 def _entry(identity: str, manifest: dict[str, Any]) -> dict[str, Any]:

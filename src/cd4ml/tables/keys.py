@@ -24,8 +24,8 @@ Rows = npt.NDArray[np.int64]
 def later_duplicates(path: Path, columns: Sequence[str], hashes: npt.NDArray[np.uint64]) -> Rows:
     """Return the positions of rows that agree in `columns` with an earlier row; null agrees with null.
 
-    Rows whose 64-bit hash occurs twice are compared by their values, so the answer is exact; memory is 8 bytes a
-    row and the rows that may be duplicates.
+    Rows whose 64-bit hash occurs twice are compared by their values, so the answer is exact; memory is 8
+    bytes a row and the rows that may be duplicates.
 
     Parameters
     ----------
@@ -48,11 +48,12 @@ def later_duplicates(path: Path, columns: Sequence[str], hashes: npt.NDArray[np.
         found.append(frame[suspects[low:high] - start])
         start += frame.height
     first = pl.concat(found).select(pl.struct(list(columns)).is_first_distinct()).to_series().to_numpy()
-    return suspects[~first]
+    later: Rows = suspects[~first]
+    return later
 
 
 def unmatched(path: Path, key: ForeignKey, referenced: Path) -> Rows:
-    """Return the positions of rows whose key is not in the referenced table; a key with a null refers to nothing."""
+    """Return the positions of rows whose key the referenced table lacks; a key with a null refers to nothing."""
     import polars as pl
 
     there = key.references or key.columns

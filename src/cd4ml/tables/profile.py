@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cd4ml.domain import distances
+from cd4ml.tables.correlations import correlations
 from cd4ml.tables.gaps import gaps
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ __all__ = ["PROFILED_ROWS", "profile_tables"]
 PROFILED_ROWS = 5_000_000
 """Longer tables are profiled by every k-th row, so that no more than this many are looked at."""
 
+_COUNTED_ROWS = 1_000_000
 _QUANTILES = 20
 _TOP = 100
 _BARS = 30
@@ -53,38 +56,48 @@ def profile_tables(problem: Problem, folder: Path) -> dict[str, Any]:
 
 def _profile_table(problem: Problem, name: str, path: Path) -> dict[str, Any]:
     import polars as pl
+    import pyarrow.parquet as pq
 
     table, scan = problem.tables[name], pl.scan_parquet(path)
-    rows = int(scan.select(pl.len()).collect().item())
+    rows = pq.read_metadata(path).num_rows
     every = max(1, math.ceil(rows / PROFILED_ROWS))
     frame = (scan if every == 1 else scan.gather_every(every)).collect()
-    exact = _exact(scan, table) if every > 1 else _exact(frame.lazy(), table)
+    exact = _exact(frame.lazy() if every == 1 else scan, table, rows)
     target = problem.target.column if name in problem.facts else None
+    found = {
+        column: _profile_column(frame.get_column(column), declared, exact[column])
+        for column, declared in table.columns.items()
+    }
     return {
         "rows": rows,
         "rows_profiled": frame.height,
         "sampled": every > 1,
-        "columns": {
-            column: _profile_column(frame.get_column(column), declared, exact[column])
-            for column, declared in table.columns.items()
-        },
-        "correlations": _correlations(frame, table, target),
-        **(gaps(problem, name, frame) if every == 1 else {"time": None, "gaps": []}),
+        "columns": found,
+        "correlations": _correlations(frame, table, found, target),
+        **gaps(problem, name, path),
     }
 
 
-def _exact(scan: pl.LazyFrame, table: Table) -> dict[str, dict[str, Any]]:
-    """Return nulls, min and max over all rows, however many."""
+def _exact(scan: pl.LazyFrame, table: Table, rows: int) -> dict[str, dict[str, Any]]:
+    """Return count, nulls, min, max and the number of distinct values over all rows, however many.
+
+    Above a million rows the distinct values are estimated, within a few percent.
+    """
     import polars as pl
 
-    wanted = [pl.col(name).null_count().alias(f"nulls {name}") for name in table.columns]
-    ordered = [name for name, column in table.columns.items() if column.type not in ("text", "category")]
-    wanted += [pl.col(name).min().alias(f"min {name}") for name in ordered]
-    wanted += [pl.col(name).max().alias(f"max {name}") for name in ordered]
+    wanted = []
+    for name, column in table.columns.items():
+        known = pl.col(name).drop_nulls()
+        distinct = known.approx_n_unique() if rows > _COUNTED_ROWS else known.n_unique()
+        wanted += [pl.col(name).null_count().alias(f"nulls {name}"), distinct.alias(f"distinct {name}")]
+        if column.type not in ("text", "category"):
+            wanted += [known.min().alias(f"min {name}"), known.max().alias(f"max {name}")]
     found = scan.select(wanted).collect(engine="streaming").row(0, named=True)
     return {
         name: {
+            "count": rows,
             "nulls": int(found[f"nulls {name}"]),
+            "distinct": int(found[f"distinct {name}"]),
             "min": _plain(found.get(f"min {name}")),
             "max": _plain(found.get(f"max {name}")),
         }
@@ -105,9 +118,7 @@ def _profile_column(series: pl.Series, column: Column, exact: dict[str, Any]) ->
     found: dict[str, Any] = {
         "type": column.type,
         "description": column.description,
-        "count": len(series),
         **exact,
-        "distinct": int(known.approx_n_unique()) if len(known) > 1_000_000 else int(known.n_unique()),
     }
     if column.type in ("integer", "number"):
         found |= _numeric(known.to_numpy().astype(np.float64))
@@ -144,7 +155,7 @@ def _numeric(values: Any) -> dict[str, Any]:
 
 
 def _outliers(values: Any) -> int:
-    """Count values beyond 4.5 interquartile ranges (three times 1.5) from the quartiles; 0 when the range is 0."""
+    """Count values beyond 4.5 interquartile ranges (3 x 1.5) from the quartiles; 0 when the range is 0."""
     first, third = np.quantile(values, [0.25, 0.75]).tolist()
     reach = 4.5 * (third - first)
     return int(((values < first - reach) | (values > third + reach)).sum()) if reach else 0
@@ -155,7 +166,7 @@ def _date_histogram(known: pl.Series) -> dict[str, Any] | None:
 
     if not len(known):
         return None
-    micros = known.cast(pl.Datetime("us")).to_physical().to_numpy()
+    micros = known.cast(pl.Datetime("us")).to_physical().to_numpy().astype(np.int64)
     low, high = int(micros.min()), int(micros.max())
     counts, edges = np.histogram(micros, bins=_BARS, range=(low, max(high, low + 1)))
     stamps = edges.astype("int64").astype("datetime64[us]").astype("datetime64[s]")
@@ -170,45 +181,19 @@ def _top(known: pl.Series) -> dict[str, Any]:
     shown = counts.head(_TOP)
     return {
         "top": [[value, int(rows)] for value, rows in shown.iter_rows()],
-        "other": int(counts.get_column("rows").sum() - shown.get_column("rows").sum()),
+        "other": len(known) - sum(shown.get_column("rows").to_list()),
     }
 
 
-def _correlations(frame: pl.DataFrame, table: Table, target: str | None) -> dict[str, Any]:
+def _correlations(
+    frame: pl.DataFrame, table: Table, profiles: Mapping[str, Any], target: str | None
+) -> dict[str, Any]:
     """Return Pearson correlations among numbers, on rows where both are known; null where one is constant."""
     names = [name for name, column in table.columns.items() if column.type in ("integer", "number")]
     if len(names) < 2 or frame.height < 2:
         return {"columns": [], "matrix": [], "target": {}}
-    values = np.stack([_floats(frame.get_column(name)) for name in names])
-    matrix = (
-        [[_correlation(a, b) for b in values] for a in values] if np.isnan(values).any() else _all(values)
-    )
+    centres = {name: (profiles[name]["mean"] or 0.0, profiles[name]["std"] or 0.0) for name in names}
+    matrix = correlations(frame, centres)
     with_target = dict(zip(names, matrix[names.index(target)], strict=True)) if target in names else {}
     with_target.pop(target or "", None)
     return {"columns": names, "matrix": matrix, "target": with_target}
-
-
-def _floats(series: pl.Series) -> Any:
-    import polars as pl
-
-    values = series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def _all(values: Any) -> list[list[float | None]]:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.corrcoef(values)
-    return [[_rounded(value) for value in row] for row in found]
-
-
-def _correlation(a: Any, b: Any) -> float | None:
-    both = ~(np.isnan(a) | np.isnan(b))
-    if both.sum() < 2:
-        return None
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return _rounded(np.corrcoef(a[both], b[both])[0, 1])
-
-
-def _rounded(value: float) -> float | None:
-    """Return a correlation to 6 digits: what is behind them depends on the order of summation."""
-    return round(float(value), 6) if math.isfinite(value) else None

@@ -69,7 +69,8 @@ def _read_text(table: Table, source: Source) -> Iterator[Batch]:
     assert source.path is not None
     if not source.path.stat().st_size:
         raise SourceError(
-            f"{source.name}: expected rows with {', '.join(table.columns)}; found an empty file. Send it again"
+            f"{source.name}: expected rows with {', '.join(table.columns)}; found an empty file."
+            " Send it again"
         )
     with text.open_text(source.path, source.name) as file:
         header = text.read_header(file, table, source.name)
@@ -90,7 +91,12 @@ def _read_parquet(source: Source) -> Iterator[Batch]:
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
                 frame = pl.DataFrame(pl.from_arrow(batch))
                 yield Batch(frame, source.name, frame.height)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise SourceError(
-            f"{source.name}: expected a whole Parquet file; found damage ({str(error).splitlines()[0]}). Copy it again"
+            f"{source.name}: expected a whole Parquet file; found damage ({_first_line(error)})."
+            " Copy it again"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -41,7 +41,7 @@ class Split:
     regular : bytes
         The records with the expected number of fields.
     ragged : list of (int, list of str)
-        Position among the block's records, counted from 0 without blank lines and comments, and the fields found.
+        Position among the block's records, from 0 without blank lines and comments, and the fields found.
     rows : int
         All records of the block, ragged ones too.
     """

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cd4ml.errors import SourceError, nearest
 from cd4ml.tables.anomalies import Anomaly, TableReport
 from cd4ml.tables.convert import polars_types, prepared, typed
-from cd4ml.tables.rules import RAW, Rule, column_rules
+from cd4ml.tables.rules import RAW, Roles, Rule, column_rules
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,12 +60,15 @@ class RowCheck:
         What `today` means.
     hashed : sequence of list of str
         Columns whose rows are hashed for the second pass, one list a unique rule.
+    roles : Roles
+        What is asked of columns beyond their contract.
     """
 
     name: str
     table: Table
     now: datetime
     hashed: Sequence[Sequence[str]] = ()
+    roles: Roles = field(default_factory=Roles)
     report: TableReport = field(default_factory=TableReport)
     quarantine: list[pl.DataFrame] = field(default_factory=list)
 
@@ -74,7 +77,7 @@ class RowCheck:
         self._rules = [
             rule
             for name, column in self.table.columns.items()
-            for rule in column_rules(name, column, self.now, (*path, name))
+            for rule in column_rules(name, column, self.now, (*path, name), self.roles)
         ]
         self._tallies = [_Tally() for _ in self._rules]
         self._hashes: list[list[npt.NDArray[np.uint64]]] = [[] for _ in self.hashed]
@@ -98,7 +101,7 @@ class RowCheck:
             )
 
     def key_hashes(self, index: int) -> npt.NDArray[np.uint64]:
-        """Return the hashes of the right rows for one list of `hashed`, in order; they are then forgotten here."""
+        """Return the hashes of the right rows for one list of `hashed`, in order, and forget them."""
         parts, self._hashes[index] = self._hashes[index], []
         return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cd4ml.problem import Column, Severity
 
-__all__ = ["RAW", "Rule", "column_rules"]
+__all__ = ["RAW", "Roles", "Rule", "column_rules"]
 
 RAW = "raw:"
 """Prefix of the columns that hold a value as it was read, beside the typed ones."""
@@ -42,7 +42,7 @@ class Rule:
     reason : str
         What quarantined rows are told; the same for all of them.
     broken : Expr
-        True where a row breaks the rule, over typed columns and raw ones (prefix `RAW`); null counts as false.
+        True where a row breaks the rule, over typed columns and raw ones (prefix `RAW`); null is false.
     limit
         What is allowed, where that is a value.
     """
@@ -55,7 +55,25 @@ class Rule:
     limit: Any = None
 
 
-def column_rules(name: str, column: Column, now: datetime, path: tuple[str | int, ...]) -> Iterator[Rule]:
+@dataclass(frozen=True)
+class Roles:
+    """What is asked of a table's columns beyond their contract, because of what they are for.
+
+    Parameters
+    ----------
+    required : frozenset of str
+        A row without a right value is set aside at least: the target, the time.
+    past : frozenset of str
+        Dates that lie behind us, with a day's grace for the time zones: facts have happened.
+    """
+
+    required: frozenset[str] = frozenset()
+    past: frozenset[str] = frozenset()
+
+
+def column_rules(
+    name: str, column: Column, now: datetime, path: tuple[str | int, ...], roles: Roles | None = None
+) -> Iterator[Rule]:
     """Yield the rules of a column.
 
     Raises
@@ -65,12 +83,31 @@ def column_rules(name: str, column: Column, now: datetime, path: tuple[str | int
     """
     import polars as pl
 
-    value, raw = pl.col(name), pl.col(RAW + name)
+    value, roles = pl.col(name), roles or Roles()
 
     def rule(kind: str, what: str, broken: pl.Expr, limit: Any = None) -> Rule:
         return Rule(kind, column.severity, name, f"{name}: {what}", broken, limit)
 
-    if not column.nulls:
+    for found in _presence(name, column, name in roles.required, rule):
+        lenient = name in roles.required and found.severity == "warn"
+        yield replace(found, severity="quarantine") if lenient else found
+    yield from _bounds(name, column, now, path, rule)
+    if name in roles.past and column.max is None:
+        late = now.replace(tzinfo=None) + timedelta(days=1)
+        latest = late.date() if column.type == "date" else late
+        yield rule("DATE_TYPE_LATE", "in the future", value > latest, latest.isoformat())
+    if column.allowed is not None:
+        allowed = [_scalar(item, column, now, (*path, "allowed")) for item in column.allowed]
+        broken = value.is_not_null() & ~value.is_in(pl.Series(allowed, strict=False))
+        yield rule("ENUM_TYPE_UNEXPECTED_STRING_VALUES", "not an allowed value", broken, list(column.allowed))
+
+
+def _presence(name: str, column: Column, required: bool, rule: Callable[..., Rule]) -> Iterator[Rule]:
+    """Yield the rules about whether there is a value of the column's type."""
+    import polars as pl
+
+    value, raw = pl.col(name), pl.col(RAW + name)
+    if required or not column.nulls:
         yield rule("FEATURE_TYPE_LOW_FRACTION_PRESENT", "no value", raw.is_null())
     if column.type in _NOT_OF_TYPE:
         what = f"not {EXPECTED[column.type]}" + (f" like {column.format}" if column.format else "")
@@ -78,11 +115,6 @@ def column_rules(name: str, column: Column, now: datetime, path: tuple[str | int
     if column.type == "number":
         yield rule("FLOAT_TYPE_HAS_NAN", "NaN", value.is_nan())
         yield rule("FLOAT_TYPE_HAS_INF", "infinite", value.is_infinite())
-    yield from _bounds(name, column, now, path, rule)
-    if column.allowed is not None:
-        allowed = [_scalar(item, column, now, (*path, "allowed")) for item in column.allowed]
-        broken = value.is_not_null() & ~value.is_in(pl.Series(allowed, strict=False))
-        yield rule("ENUM_TYPE_UNEXPECTED_STRING_VALUES", "not an allowed value", broken, list(column.allowed))
 
 
 def _bounds(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,6 +33,7 @@ from cd4ml.domain.shop import (
     sales_of_day,
     spoil,
 )
+from cd4ml.errors import UsageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,6 +45,7 @@ BLOCK_ROWS = 250_000
 """Rows of train.csv that are gathered, at least a day, before they are written."""
 WINDOWS_DAYS = (16, 57)
 """Lengths of the last stretches whose irreducible errors are told."""
+_ASIDE = f"{atomic.TEMPORARY_PREFIX}shop"
 WORKERS = 4
 """Days that are made at the same time; the bytes do not hang on it."""
 
@@ -65,18 +70,55 @@ def write_shop(spec: ShopSpec, out: Path, progress: Progress | None = None) -> d
         `rows`, `days`, `first_date`, `last_date`, `seed`, `entities` (pairs of store and item that have
         rows), `stores`, `items`, `files` (name to bytes), `scenarios` (name to what was planted),
         `irreducible_error` ("last_16_days" and "last_57_days" to "written" and "all" to metric to value).
+
+    Raises
+    ------
+    UsageError
+        The folder cannot be written to, or another process is writing a shop there.
     """
     with _day_map(progress, 2 * spec.days) as day_map:
         shop = plan_shop(spec, day_map)
         breaches(shop)
-        aside = out / f"{atomic.TEMPORARY_PREFIX}shop"
-        with atomic.directory(aside) as folder:
-            _write_train(shop, folder, day_map)
-            _write_small(shop, folder)
-        for name in FILES:
-            (aside / name).replace(out / name)
-        aside.rmdir()
+        with _alone(out):
+            aside = out / _ASIDE
+            with atomic.directory(aside) as folder:
+                _write_train(shop, folder, day_map)
+                _write_small(shop, folder)
+            _replace(aside, out)
     return _summary(shop, out)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other writers of shops out of a folder, and remove what one that was killed has left there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(out, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in out.glob(f"*{_ASIDE}*"):
+                shutil.rmtree(left)
+            yield
+        finally:
+            os.close(descriptor)
+    except BlockingIOError as error:
+        raise UsageError(
+            f"expected {out} for this shop alone; found another process that writes one there. "
+            "Wait for it, or give another --out"
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"expected a folder to write to at {out}; found: {error.strerror or error}. "
+            "Give another --out, or make room"
+        ) from error
+
+
+def _replace(aside: Path, out: Path) -> None:
+    """Move the files into their places; train.csv is absent while they are of two shops."""
+    (out / FILES[0]).unlink(missing_ok=True)
+    for name in reversed(FILES):
+        (aside / name).replace(out / name)
+    aside.rmdir()
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cd4ml.features.columns import CategoryArray, ColumnLike, as_category, as_float
+from cd4ml.features.columns import CategoryArray, ColumnLike, as_category, as_float, number_text
 
 __all__ = ["slice_column"]
 
@@ -16,8 +18,8 @@ _RANGES = 5
 def slice_column(column: ColumnLike, train: NDArray[np.bool_]) -> CategoryArray:
     """Return a column's groups [n]; null stays null.
 
-    Texts and whole numbers of few values are groups as they are. Times are grouped by month. Other numbers are cut
-    into up to five ranges of about as many training rows; 17 to 25 includes 17 and not 25.
+    Texts and whole numbers of few values are groups as they are. Times are grouped by month. Other numbers
+    are cut into up to five ranges of about as many training rows; 17 to 25 includes 17 and not 25.
     """
     if isinstance(column, CategoryArray):
         return column
@@ -37,15 +39,21 @@ def _ranges(values: NDArray[np.float64], train: NDArray[np.bool_]) -> CategoryAr
     edges = np.unique(quantiles)
     edges = edges[edges > chosen.min()]
     if not edges.size:  # most rows have the smallest value
-        edges = np.array([chosen.min()])
-        edges = np.nextafter(edges, np.inf) if chosen.max() > chosen.min() else edges
-        labels = [f"up to {_text(chosen.min())}", f"above {_text(chosen.min())}"]
+        smallest = chosen.min()
+        edges = np.array([np.nextafter(smallest, np.inf)])
+        labels = [f"up to {number_text(smallest)}", f"above {number_text(smallest)}"]
     else:
-        between = [f"{_text(low)} to {_text(high)}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
-        labels = [f"below {_text(edges[0])}", *between, f"{_text(edges[-1])} and above"]
+        shown = _shown(edges)
+        between = [f"{low} to {high}" for low, high in pairwise(shown)]
+        labels = [f"below {shown[0]}", *between, f"{shown[-1]} and above"]
     codes = np.where(np.isnan(values), -1, np.searchsorted(edges, values, side="right")).astype(np.int32)
     return CategoryArray(codes, tuple(labels))
 
 
-def _text(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else f"{value:.4g}"
+def _shown(edges: NDArray[np.float64]) -> list[str]:
+    """Return the edges as texts, as short as tells them apart."""
+    for digits in range(4, 17):
+        found = [number_text(edge) if edge.is_integer() else f"{edge:.{digits}g}" for edge in edges]
+        if len(set(found)) == len(found):
+            return found
+    return [number_text(edge) for edge in edges]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cd4ml.adapters.manifest import read_manifest, write_manifest
+from cd4ml.adapters.manifest import verify_manifest, write_manifest
 from cd4ml.adapters.storage import atomic
-from cd4ml.adapters.storage.hashing import sha256_file
+from cd4ml.adapters.storage.documents import decode
 from cd4ml.errors import ContractError, IntegrityError, NotFoundError, nearest
-from cd4ml.tables.anomalies import Anomaly, validation
-from cd4ml.tables.comparison import changes
+from cd4ml.tables.anomalies import validation
+from cd4ml.tables.comparison import Accepted, changes
+from cd4ml.tables.compatibility import contract_of
 from cd4ml.tables.contract import CheckedTable, check_tables
+from cd4ml.tables.fact_rules import judge_facts
 from cd4ml.tables.history import SnapshotHistory, code_version
 from cd4ml.tables.profile import profile_tables
 from cd4ml.tables.sources import Source, assert_unchanged, fingerprint, locate
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cd4ml.adapters.storage import Storage
     from cd4ml.problem import Problem
 
-__all__ = ["Snapshot", "open_snapshot", "take_snapshot", "validate"]
+__all__ = ["Snapshot", "open_snapshot", "refuse", "take_snapshot", "validate"]
 
 _SHOWN_REFUSALS = 3
 
@@ -57,21 +58,20 @@ class Snapshot:
         return pl.read_parquet(self._file(table, ""))
 
     def quarantine(self, table: str) -> pl.DataFrame:
-        """Return the rows of a table that were left out: `_row` (from 1), `_reason` and the values as text."""
+        """Return the rows of a table that were set aside: `_row` (from 1), `_reason`, the values as text."""
         import polars as pl
 
         return pl.read_parquet(self._file(table, "quarantine/"))
 
     def document(self, name: str) -> dict[str, Any]:
         """Return `validation.json` or `profile.json`."""
-        found: dict[str, Any] = json.loads((self.path / name).read_text())
-        return found
+        return decode((self.path / name).read_bytes(), name)
 
     def _file(self, table: str, below: str) -> Path:
         if table not in self.manifest["tables"]:
-            known = ", ".join(self.manifest["tables"])
+            known = self.manifest["tables"]
             raise NotFoundError(
-                f"the snapshot has no table '{table}'; it has {known}{nearest(table, self.manifest['tables'])}"
+                f"the snapshot has no table '{table}'; it has {', '.join(known)}{nearest(table, known)}"
             )
         return self.path / f"{below}{table}.parquet"
 
@@ -84,18 +84,11 @@ def open_snapshot(folder: Path) -> Snapshot:
     IntegrityError
         If a file is not what the manifest promises, or there is no manifest.
     """
-    manifest = read_manifest(folder)
+    manifest = verify_manifest(folder)
     if manifest.get("kind") != "snapshot":
         raise IntegrityError(
-            f"expected a snapshot in {folder}; found {manifest.get('kind', 'something else')}"
+            f"expected a snapshot in {folder}; found {manifest.get('kind') or 'a bundle'}. Give its folder"
         )
-    for name, promised in manifest["files"].items():
-        path = folder / name
-        found = sha256_file(path) if path.is_file() else "nothing"
-        if found != promised["sha256"]:
-            raise IntegrityError(
-                f"{path}: expected the SHA-256 {promised['sha256'][:12]}; found {found[:12]}. Fetch the snapshot again"
-            )
     return Snapshot(str(manifest["id"]), folder, manifest)
 
 
@@ -109,37 +102,22 @@ class _Checked:
     sources: dict[str, list[Source]]
 
 
-def _check(
-    problem: Problem, data: str, folder: Path, before: Mapping[str, Any] | None, now: datetime
-) -> _Checked:
+def _check(problem: Problem, data: str, folder: Path, before: Accepted | None, now: datetime) -> _Checked:
     """Check everything; right rows and quarantine are below `folder` afterwards."""
     with tempfile.TemporaryDirectory(prefix="cd4ml-") as scratch:
         sources = locate(problem, data, Path(scratch))
         tables = check_tables(problem, sources, data, folder, now)
         assert_unchanged(source for found in sources.values() for source in found)
-    _judge_facts(problem, tables)
     profile = profile_tables(problem, folder)
-    if before is not None:
-        for anomaly in changes(problem, folder, profile, before):
-            tables[anomaly.table].report.anomalies.append(anomaly)
-    found = validation(problem.name, {name: table.report for name, table in tables.items()})
-    return _Checked(tables, profile, found, sources)
+    reports = {name: table.report for name, table in tables.items()}
+    for anomaly in judge_facts(problem, folder, profile, reports):
+        reports[anomaly.table].anomalies.append(anomaly)
+    for anomaly in changes(problem, folder, profile, before) if before else ():
+        reports[anomaly.table].anomalies.append(anomaly)
+    return _Checked(tables, profile, validation(problem.name, reports), sources)
 
 
-def _judge_facts(problem: Problem, tables: Mapping[str, CheckedTable]) -> None:
-    for name in problem.facts:
-        report = tables[name].report
-        if report.rows_in and not report.rows_accepted:
-            most = max(report.reasons, key=lambda reason: (report.reasons[reason], reason))
-            detail = f"all {report.rows_in} rows of the facts are in quarantine, most for: {most}"
-            report.anomalies.append(
-                Anomaly(name, "", "DATASET_LOW_NUM_EXAMPLES", "refuse", report.rows_in, detail, 1, 0)
-            )
-
-
-def validate(
-    problem: Problem, data: str, *, now: datetime, before: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def validate(problem: Problem, data: str, *, now: datetime, before: Accepted | None = None) -> dict[str, Any]:
     """Check sources against the contract and keep nothing; for those who produce the data.
 
     Parameters
@@ -149,8 +127,8 @@ def validate(
         As `cd4ml.tables.sources.locate`.
     now : datetime
         What `today` and freshness mean.
-    before : mapping, optional
-        The profile of the last accepted snapshot; without it changes are not judged.
+    before : Accepted, optional
+        The last accepted snapshot; without it changes are not judged.
 
     Returns
     -------
@@ -161,7 +139,8 @@ def validate(
         return _check(problem, data, Path(folder), before, now).validation
 
 
-def _refuse(found: Mapping[str, Any]) -> None:
+def refuse(found: Mapping[str, Any]) -> None:
+    """Raise ContractError when validation.json, as `found`, has broken rules of severity refuse."""
     refused = found["refused"]
     if refused:
         more = len(refused) - _SHOWN_REFUSALS
@@ -169,6 +148,7 @@ def _refuse(found: Mapping[str, Any]) -> None:
             "the data broke the contract: "
             + " | ".join(refused[:_SHOWN_REFUSALS])
             + (f" | and {more} more" if more > 0 else "")
+            + ". Mend the data, or the contract in the problem file; `cd4ml data validate` shows all"
         )
 
 
@@ -201,11 +181,11 @@ def take_snapshot(problem: Problem, data: str, storage: Storage, folder: Path, *
     """
     history = SnapshotHistory(storage)
     parent = history.latest(problem.name)
-    before = history.document(parent, "profile.json") if parent else None
+    before = history.documents(parent) if parent else None
     mark = fingerprint(problem, data)
     with atomic.directory(folder) as writing:
         checked = _check(problem, data, writing, before, now)
-        _refuse(checked.validation)
+        refuse(checked.validation)
         atomic.write_json(writing / "validation.json", checked.validation)
         atomic.write_json(writing / "profile.json", checked.profile)
         identity = _identity(problem, checked)
@@ -217,7 +197,7 @@ def take_snapshot(problem: Problem, data: str, storage: Storage, folder: Path, *
 
 
 def _identity(problem: Problem, checked: _Checked) -> str:
-    """Return the snapshot's id: a hash that knows values, types and names, but no time, parent or file format."""
+    """Return the snapshot's id: a hash over values, types and names; not over time, parent or file format."""
     content = {
         "problem": problem.name,
         "tables": {
@@ -260,17 +240,19 @@ def _manifest(
 
 def _table_entry(problem: Problem, name: str, checked: _Checked) -> dict[str, Any]:
     table, done = problem.tables[name], checked.tables[name]
+    contract = contract_of(problem)[name]
+    columns = [
+        {**entry, "description": table.columns[entry["name"]].description} for entry in contract["columns"]
+    ]
     return {
         "description": table.description,
         "owner": table.owner or problem.owner,
+        "optional": contract["optional"],
         "rows": done.content.rows,
         "rows_quarantined": done.report.rows_quarantined,
         "digest": done.content.digest,
         "sources": [source.name for source in checked.sources[name]],
-        "columns": [
-            {**entry, "description": table.columns[entry["name"]].description}
-            for entry in _schema(problem, name)
-        ],
+        "columns": columns,
         "keys": table.unique[0].columns if table.unique else [],
     }
 

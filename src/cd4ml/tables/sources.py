@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 from cd4ml.errors import SourceError, nearest
 from cd4ml.tables import database, remote
@@ -20,6 +22,8 @@ __all__ = ["Source", "assert_unchanged", "fingerprint", "locate"]
 
 _BLOCK_BYTES = 1 << 26
 _LISTED = 12
+_LOOKED_AT = 5000
+"""Entries of a wrong data folder that are looked at for names: it may be the root of a disk."""
 
 
 @dataclass(frozen=True)
@@ -86,22 +90,33 @@ def _locate_table(name: str, table: Table, data: str, scratch: Path) -> list[Sou
     return found
 
 
-def _find(file: str, data: str, scratch: Path) -> Source | None:
+def _addresses(file: str, data: str) -> list[str]:
+    """Return the URLs under which a table file may be found, the declared one first; [] for a local file."""
     if remote.is_url(file):
-        base, _, file = file.rpartition("/")
-    else:
-        base = data
-    if remote.is_url(base):
-        for candidate in candidates(file):
-            path = remote.fetch(f"{base.rstrip('/')}/{candidate}", scratch)
-            if path is not None:
-                return Source(f"{base.rstrip('/')}/{candidate}", path, _state(path))
+        base, _, name = file.partition("?")[0].rpartition("/")
+        signature = file[len(base) + 1 + len(name) :]
+        # a signature is for one name alone
+        return [file] if signature else [f"{base}/{candidate}" for candidate in candidates(name)]
+    if not remote.is_url(data):
+        return []
+    if data.startswith("s3://"):
+        return [f"{data.rstrip('/')}/{candidate}" for candidate in candidates(file)]
+    base, mark, query = data.partition("?")
+    return [f"{base.rstrip('/')}/{candidate}{mark}{query}" for candidate in candidates(quote(file))]
+
+
+def _find(file: str, data: str, scratch: Path) -> Source | None:
+    if remote.is_url(file) or remote.is_url(data):
+        for address in _addresses(file, data):
+            copy = remote.fetch(address, scratch)
+            if copy is not None:
+                return Source(remote.shown(address), copy, _state(copy))
         return None
     for candidate in candidates(file):
-        path = Path(base) / candidate
+        path = Path(data) / candidate
         if path.is_dir():
             raise SourceError(
-                f"expected the file '{candidate}' in {base}; found a folder. Give a file's name"
+                f"expected the file '{candidate}' in {data}; found a folder. Give a file's name"
             )
         if path.is_file():
             return Source(candidate, path, _state(path))
@@ -115,17 +130,20 @@ def _state(path: Path) -> tuple[int, int]:
 
 def _absent(table: str, file: str, data: str) -> SourceError:
     tried = ", ".join(candidates(file))
-    if remote.is_url(file) or remote.is_url(data):
-        return SourceError(f"table '{table}': expected {tried} at {data}; found nothing. Check the address")
+    if addresses := _addresses(file, data):
+        tried = ", ".join(remote.shown(address) for address in addresses)
+        return SourceError(f"table '{table}': expected {tried}; found nothing there. Check the address")
     folder = Path(data)
     if not folder.exists():
         return SourceError(f"expected a data folder at {data}; found nothing. Check --data")
     if not folder.is_dir():
         return SourceError(f"expected a data folder at {data}; found a file. Give the folder that holds it")
-    there = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    seen = islice(folder.rglob("*"), _LOOKED_AT)
+    there = sorted(str(path.relative_to(folder)) for path in seen if path.is_file())
     shown = ", ".join(there[:_LISTED]) + (f" and {len(there) - _LISTED} more" if len(there) > _LISTED else "")
     return SourceError(
-        f"table '{table}': expected {tried} in {data}; found {shown or 'an empty folder'}{nearest(file, there)}"
+        f"table '{table}': expected {tried} in {data}; found {shown or 'an empty folder'}"
+        + nearest(file, there)
     )
 
 
@@ -134,15 +152,16 @@ def assert_unchanged(sources: Iterable[Source]) -> None:
     for source in sources:
         if source.path is not None and (not source.path.is_file() or _state(source.path) != source.state):
             raise SourceError(
-                f"{source.name}: expected a file that rests; found that it changed while it was read. Try again"
+                f"{source.name}: expected a file that rests; found that it changed while it was read."
+                " Try again"
             )
 
 
 def fingerprint(problem: Problem, data: str) -> str:
     """Return a hash over the content of all sources, 64 hexadecimal digits.
 
-    A single changed byte, a file more or less, or one changed row of a query gives another value. Remote objects
-    count by their ETag and size, or, where the server gives none, by their bytes.
+    A single changed byte, a file more or less, or one changed row of a query gives another value. Remote
+    objects count by their ETag and size, or, where the server gives none, by their bytes.
 
     Raises
     ------
@@ -174,14 +193,11 @@ def _table_digests(name: str, table: Table, data: str, scratch: Path) -> list[st
 
 def _remote_digest(file: str, data: str) -> str | None:
     """Return a remote object's validator as a digest, or None when it must be read."""
-    address = file if remote.is_url(file) else f"{data.rstrip('/')}/{file}"
-    if not remote.is_url(address):
-        return None
-    base, _, name = address.rpartition("/")
-    for candidate in candidates(name):
-        tag = remote.validator(f"{base}/{candidate}")
-        if tag:
-            return hashlib.sha256(f"{candidate} {tag}".encode()).hexdigest()
+    for address in _addresses(file, data):
+        tag = remote.validator(address)
+        if tag is not None:
+            name = PurePosixPath(urlsplit(address).path).name
+            return hashlib.sha256(f"{name} {tag}".encode()).hexdigest() if tag else None
     return None
 
 
@@ -202,10 +218,15 @@ def _file_digest(path: Path) -> str:
 
 def _block_digest(path: Path, start: int) -> bytes:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        file.seek(start)
-        left = _BLOCK_BYTES
-        while left and (piece := file.read(min(left, 1 << 20))):
-            digest.update(piece)
-            left -= len(piece)
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            left = _BLOCK_BYTES
+            while left and (piece := file.read(min(left, 1 << 20))):
+                digest.update(piece)
+                left -= len(piece)
+    except OSError as error:
+        raise SourceError(
+            f"{path.name}: expected a readable file; found: {error.strerror}. Check its rights and the disk"
+        ) from error
     return digest.digest()

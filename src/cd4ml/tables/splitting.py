@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,10 +81,11 @@ def split_rows(plan: Plan, facts: Facts) -> Split:
     Raises
     ------
     DataError
-        When a part of it would have no rows.
+        When a part of it would have no rows, or a time is null.
     """
     problem, split = plan.problem, plan.problem.split
     seed, rows = problem.search.seed, len(facts.row)
+    times = None if problem.time is None else _times(plan, facts)
     if split.kind == "entity":
         return by_entity(facts.entity_codes(problem.entity), float(split.holdout), split.folds, seed)  # type: ignore[arg-type]
     if split.kind == "random":
@@ -97,8 +98,7 @@ def split_rows(plan: Plan, facts: Facts) -> Split:
                 f"expected rows of '{split.holdout}' and of other facts; found {which} rows of it"
             )
         return given(held, split.folds, seed)
-    times = _times(plan, facts)
-    assert problem.time is not None and isinstance(split.holdout, timedelta)
+    assert problem.time is not None and times is not None and isinstance(split.holdout, timedelta)
     seconds = int(problem.time.step.total_seconds())
     steps = step_index(times, first_step_time(times, seconds), seconds)
     if steps.min() == steps.max():
@@ -121,7 +121,8 @@ def _range(plan: Plan, steps: NDArray[np.int64], origin_seconds: int) -> dict[st
         return {"rows": len(steps)}
     seconds = int(plan.problem.time.step.total_seconds())
     ends = [origin_seconds + int(step) * seconds for step in (steps.min(), steps.max())]
-    first, last = (str(np.datetime64(end, "s")).removesuffix("T00:00:00") for end in ends)
+    unit: Literal["D", "s"] = "D" if seconds % 86400 == 0 else "s"
+    first, last = (str(np.datetime64(end, "s").astype(f"datetime64[{unit}]")) for end in ends)
     return {"rows": len(steps), "first": first, "last": last}
 
 

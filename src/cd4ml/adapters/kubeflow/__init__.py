@@ -3,11 +3,13 @@
 `run_local` starts kfp's own local runner in a process of its own, because that runner changes `print`, the
 root logger and global settings of the process that it lives in. One request goes in (`local`), one line of
 JSON a task comes out (`events`): `orchestrator` is the process that walks the pipeline, `task` the one that
-runs a step, `cache` decides what need not run again. `outputs` is what component bodies write metrics with.
+runs a step, `cache` decides what need not run again, `folders` keeps what was made, `containers` is for tasks
+in containers. `compiled` reads a pipeline's file; `outputs` is what component bodies write metrics with.
 """
 
+from cd4ml.adapters.kubeflow.compiled import names, package
 from cd4ml.adapters.kubeflow.local import run_local
 from cd4ml.adapters.kubeflow.remote import submit
 from cd4ml.adapters.kubeflow.runs import LocalRun, TaskRun
 
-__all__ = ["LocalRun", "TaskRun", "run_local", "submit"]
+__all__ = ["LocalRun", "TaskRun", "names", "package", "run_local", "submit"]

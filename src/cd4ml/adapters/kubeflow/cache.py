@@ -3,7 +3,7 @@
 kfp.local keys its own cache by the paths of input artifacts, which differ in every run, so that a task after
 an uncached one never hits; and it serves an output folder from which files were lost. Here the key is
 content, and an entry counts only while every file of its outputs has the size and the time of change that it
-was stored with.
+was stored with. An entry lies in the folder of the run that made it and goes with it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from cd4ml.adapters.kubeflow.events import append
+from cd4ml.adapters.kubeflow.folders import DONE, EVENTS, run_folders
 from cd4ml.adapters.storage import atomic
 
-__all__ = ["ContentCache"]
+__all__ = ["WRAPPER", "ContentCache"]
+
+WRAPPER = f"-m {__package__}.task "
+"""What marks the part of a task's command in which `local` has put `task` before kfp's executor."""
+
+_FORMAT = 1
+"""Of an entry; entries of another format are never found, since it is part of the key."""
 
 Tree = list[list[Any]]
 """Relative path, size in bytes and time of change in nanoseconds of each file; empty when there is none."""
@@ -47,15 +54,12 @@ class ContentCache:
 
     Parameters
     ----------
-    folder : Path
-        Where entries are kept, one small JSON file each.
-    events : Path
-        File that is told of each hit.
+    run : Path
+        Folder of the run; entries of the other runs beside it are found too.
     """
 
-    def __init__(self, folder: Path, events: Path) -> None:
-        self._folder = folder
-        self._events = events
+    def __init__(self, run: Path) -> None:
+        self._run = run
         self._names: dict[str, str] = {}
         self._digests: dict[str, tuple[Tree, str]] = {}
 
@@ -69,11 +73,11 @@ class ContentCache:
         custom_cache_key: str | None = None,
     ) -> str:
         """Return the key of a call: component, its source, parameters and the content of artifacts."""
-        source = [part for part in full_command if __package__ not in part]
         parts = [
+            _FORMAT,
             component_name,
             image,
-            source,
+            [part for part in full_command if WRAPPER not in part],  # it has the run's own paths
             self._plain(dict(arguments)),
             dict(env_vars or {}),
             custom_cache_key,
@@ -84,24 +88,22 @@ class ContentCache:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the outputs stored under `key`, or None when there are none or they are no longer whole."""
-        try:
-            entry = json.loads((self._folder / f"{key}.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return None
-        artifacts = [artifact for value in entry["artifacts"].values() for artifact in value]
-        for artifact in artifacts:
-            if _tree(Path(artifact["uri"])) != artifact["tree"]:
-                return None
-            self._digests[artifact["uri"]] = (artifact["tree"], artifact["digest"])
-        for folder in {Path(artifact["run"]) for artifact in artifacts}:
-            os.utime(folder)
-        self._tell(key, entry)
-        single = entry["single"]
-        loaded = {name: [_artifact(one) for one in value] for name, value in entry["artifacts"].items()}
-        return {
-            **entry["parameters"],
-            **{name: value[0] if name in single else value for name, value in loaded.items()},
-        }
+        for run in run_folders(self._run.parent):
+            try:
+                entry = json.loads((run / DONE / f"{key}.json").read_text())
+                if not self._whole(entry):
+                    continue
+                os.utime(run)  # what is read from is not old
+            except (FileNotFoundError, json.JSONDecodeError):
+                continue
+            self._tell(key, entry)
+            single = entry["single"]
+            loaded = {name: [_artifact(one) for one in value] for name, value in entry["artifacts"].items()}
+            return {
+                **entry["parameters"],
+                **{name: value[0] if name in single else value for name, value in loaded.items()},
+            }
+        return None
 
     def put(self, key: str, outputs: Mapping[str, Any]) -> None:
         """Store the outputs of a task that succeeded."""
@@ -113,12 +115,20 @@ class ContentCache:
                 entry["single"] += [] if isinstance(value, list) else [name]
             else:
                 entry["parameters"][name] = value
-        atomic.write_json(self._folder / f"{key}.json", entry)
+        atomic.write_json(self._run / DONE / f"{key}.json", entry)
+
+    def _whole(self, entry: Mapping[str, Any]) -> bool:
+        """Return whether each file of the outputs is as it was stored; their hashes are then known."""
+        artifacts = [artifact for value in entry["artifacts"].values() for artifact in value]
+        if any(_tree(Path(artifact["uri"])) != artifact["tree"] for artifact in artifacts):
+            return False
+        self._digests |= {one["uri"]: (one["tree"], one["digest"]) for one in artifacts}
+        return True
 
     def _tell(self, key: str, entry: dict[str, Any]) -> None:
         firsts = {name: entry["artifacts"][name][0] for name in entry["single"]}
         append(
-            self._events,
+            self._run / EVENTS,
             {
                 "event": "cached",
                 "task": self._names[key],
@@ -143,7 +153,6 @@ class ContentCache:
             "name": artifact.name,
             "uri": artifact.uri,
             "metadata": artifact.metadata,
-            "run": str(self._events.parent),
             "tree": tree,
             "digest": digest,
         }
@@ -151,7 +160,9 @@ class ContentCache:
     def _plain(self, value: Any) -> Any:
         """Return arguments as JSON values in which artifacts are their content."""
         if hasattr(value, "uri"):
-            return {"schema": type(value).schema_title, "content": self._content(value.uri)[1]}
+            # A Metrics artifact is all metadata: its file is empty.
+            content = self._content(value.uri)[1]
+            return {"schema": type(value).schema_title, "content": content, "metadata": value.metadata}
         if isinstance(value, list):
             return [self._plain(one) for one in value]
         if isinstance(value, dict):

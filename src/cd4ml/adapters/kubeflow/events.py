@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 __all__ = ["EventReader", "append", "die_with_stdin"]
@@ -41,17 +42,28 @@ class EventReader:
                 yield json.loads(line)
 
 
-def die_with_stdin() -> None:
-    """End this process when the other end of its standard input closes.
+def die_with_stdin(first: Callable[[], None] = lambda: None) -> None:
+    """End this process and those that it starts when the other end of its standard input closes.
 
     `run_local` holds that other end, which every process of the run inherits. However it ends, even by
-    kill -9, no task lives on to write beside the next run.
+    kill -9, no task lives on to write beside the next run. The process becomes the leader of a group, which
+    is killed as a whole: what a task starts dies with it.
+
+    Parameters
+    ----------
+    first : callable
+        Called before the end.
     """
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
 
     def watch() -> None:
         waiting = select.poll()
         waiting.register(0, select.POLLIN | select.POLLHUP | select.POLLERR)
         waiting.poll()
-        os._exit(1)
+        try:
+            first()
+        finally:
+            os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="lifeline").start()

@@ -5,117 +5,81 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cd4ml.adapters.kubeflow.cache import WRAPPER
+from cd4ml.adapters.kubeflow.compiled import check_arguments, documents
 from cd4ml.adapters.kubeflow.events import EventReader
+from cd4ml.adapters.kubeflow.folders import EVENTS, LOG, SCRATCH, held_run
 from cd4ml.adapters.kubeflow.runs import LocalRun, Progress
 from cd4ml.adapters.storage import atomic
-from cd4ml.errors import Cd4mlError, SourceError, UsageError, nearest
+from cd4ml.errors import Cd4mlError, UsageError
 
 __all__ = ["run_local"]
 
 _EXECUTOR = "python3 -m kfp.dsl.executor_main"
 _POLL_SECONDS = 0.05
-_KEPT_RUNS = 8
-_KEPT_SECONDS = 3600.0
+_PATIENCE_SECONDS = 10.0
 
 
-def _documents(file: Path) -> list[dict[str, Any]]:
-    import yaml
-
-    try:
-        text = file.read_text(encoding="utf-8")
-        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (OSError, yaml.YAMLError) as error:
-        raise SourceError(
-            f"expected a compiled pipeline at {file}, found: {str(error).splitlines()[0]}"
-        ) from None
-    if not documents or "deploymentSpec" not in documents[0]:
-        raise SourceError(
-            f"expected a compiled pipeline at {file}, found no deploymentSpec; compile it again"
-        )
-    return documents
-
-
-def _check_arguments(pipeline: dict[str, Any], arguments: Mapping[str, object]) -> None:
-    known = pipeline["root"].get("inputDefinitions", {}).get("parameters", {})
-    for name in arguments:
-        if name not in known:
-            raise UsageError(f"expected a parameter of {sorted(known)}, found '{name}'{nearest(name, known)}")
-    for name, parameter in known.items():
-        if name not in arguments and not parameter.get("isOptional", False):
-            raise UsageError(f"the pipeline needs a value for its parameter '{name}', found none")
-
-
-def _with_wrapper(pipeline: dict[str, Any], runner: str, events: Path, cores: int) -> None:
+def _with_wrapper(pipeline: dict[str, Any], runner: str, events: Path) -> None:
     """Put `task` before kfp's executor in every command."""
     python = shlex.quote(sys.executable) if runner == "subprocess" else "python3"
-    wrapper = f"{python} -m {__package__}.task {shlex.quote(str(events))} {cores} -m kfp.dsl.executor_main"
+    wrapper = f"{python} {WRAPPER}{shlex.quote(str(events))} {_cores()} {runner} -m kfp.dsl.executor_main"
     for executor in pipeline["deploymentSpec"]["executors"].values():
         command = executor.get("container", {}).get("command", [])
-        executor["container"]["command"] = [
-            part.replace(_EXECUTOR, wrapper) if _EXECUTOR in part else part for part in command
-        ]
+        for position, part in enumerate(command):
+            command[position] = part.replace(_EXECUTOR, wrapper)
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _prepare(file: Path, arguments: Mapping[str, object], root: Path, runner: str) -> Path:
-    """Make the run's folder with the request in it; return the folder."""
+def _checked(file: Path, arguments: Mapping[str, object], runner: str) -> list[dict[str, Any]]:
+    """Return the pipeline's documents when all is right that can be seen before a task runs."""
     if runner not in ("subprocess", "docker"):
         raise UsageError(f"runner must be 'subprocess' or 'docker'; got '{runner}'")
-    documents = _documents(file)
-    _check_arguments(documents[0], arguments)
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    folder = (root / "runs" / name).resolve()
-    (folder / "scratch").mkdir(parents=True)
-    cache = (root / "cache").resolve()
-    cache.mkdir(exist_ok=True)
-    events = folder / "events.jsonl"
-    _with_wrapper(documents[0], runner, events, _cores())
+    found = documents(file)
+    check_arguments(found[0], arguments)
+    if runner == "docker":
+        from cd4ml.adapters.kubeflow.containers import check_engine
+
+        check_engine()
+    return found
+
+
+def _start(
+    run: Path, pipeline: list[dict[str, Any]], arguments: Mapping[str, object], runner: str
+) -> subprocess.Popen[bytes]:
+    """Start the orchestrator on a request that it finds in the run's folder."""
+    _with_wrapper(pipeline[0], runner, run / EVENTS)
     request = {
-        "pipeline": "\n---\n".join(json.dumps(document) for document in documents),
+        "pipeline": "\n---\n".join(json.dumps(document) for document in pipeline),
         "arguments": dict(arguments),
-        "folder": str(folder),
-        "cache": str(cache),
-        "events": str(events),
         "runner": runner,
     }
-    atomic.write_json(folder / "request.json", request)
-    return folder
-
-
-def _start(folder: Path) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        f"{__package__}.orchestrator",
-        str(folder / "request.json"),
-    ]
-    with (folder / "log.txt").open("wb") as log:
+    file = run / "request.json"
+    atomic.write_json(file, request)
+    with (run / LOG).open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command,
+            [sys.executable, "-W", "ignore", "-m", f"{__package__}.orchestrator", str(file)],
             stdin=subprocess.PIPE,  # never written to: it closes when this process ends, see `die_with_stdin`
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(folder / "scratch")},
+            env={**os.environ, "TMPDIR": str(run / SCRATCH)},
+            start_new_session=True,
         )
 
 
 def _follow(process: subprocess.Popen[bytes], folder: Path, progress: Progress) -> None:
     """Take events until the process has ended; the first failed task ends it."""
-    reader = EventReader(folder / "events.jsonl")
+    reader = EventReader(folder / EVENTS)
     ended = False
     while not ended:
         ended = process.poll() is not None
@@ -124,37 +88,33 @@ def _follow(process: subprocess.Popen[bytes], folder: Path, progress: Progress) 
         if not ended:
             time.sleep(_POLL_SECONDS)
     if process.returncode != 0:
-        raise _end_without_word(folder, progress)
+        raise _end_without_word(process.returncode, folder, progress)
 
 
-def _end_without_word(folder: Path, progress: Progress) -> Cd4mlError:
+def _end_without_word(code: int, folder: Path, progress: Progress) -> Cd4mlError:
     """Return the error of a run that ended though no task said why."""
+    again = "run again to go on from the tasks that are done"
+    log = folder / LOG
+    if code < 0:
+        return Cd4mlError(f"the local runner was killed by signal {-code} (log {log}); {again}")
     for event in progress.running.values():
         return Cd4mlError(
             f"task {event['task']} was killed before it could say why, perhaps for lack of memory "
-            f"(log {event['log']}); run again to go on from the tasks that are done"
+            f"(log {event['log']}); {again}"
         )
-    log = folder / "log.txt"
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return Cd4mlError(f"the local runner failed: {lines[-1].strip() if lines else 'no output'} (log {log})")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the orchestrator and, by their standard input, its tasks."""
+    """End the orchestrator and its tasks, by their standard input; wait for the orchestrator."""
     if process.stdin is not None:
         process.stdin.close()
-    process.kill()
-    process.wait()
-
-
-def _forget_old_runs(runs: Path) -> None:
-    """Remove the folders of runs that were neither made nor read from for an hour, but for the newest few."""
-    folders = sorted(
-        (folder for folder in runs.iterdir() if folder.is_dir()), key=lambda one: -one.stat().st_mtime
-    )
-    for folder in folders[_KEPT_RUNS:]:
-        if time.time() - folder.stat().st_mtime > _KEPT_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+    try:
+        process.wait(_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def run_local(
@@ -177,7 +137,7 @@ def run_local(
     arguments : mapping of str to JSON value
         Parameters of the pipeline; those left out have the defaults of the YAML.
     root : Path
-        Holds `runs/` (a folder a run, with each task's outputs and log) and `cache/`. Old runs are removed.
+        Holds `runs/`, a folder a run, with each task's outputs and log. Old ones are removed.
     runner : {"subprocess", "docker"}
         Processes with this interpreter, or containers of the compiled image.
     log : callable
@@ -186,20 +146,21 @@ def run_local(
     Raises
     ------
     UsageError
-        When a parameter is unknown or missing.
+        When a parameter is unknown, missing or of the wrong type, or `root` cannot be written to.
+    ServiceError
+        When there is no engine to run containers with.
     SourceError
         When `package` is no compiled pipeline.
     Cd4mlError
         What a task raised, of the same class; its message names the task and its log.
     """
     start = time.monotonic()
-    folder = _prepare(package, arguments, root, runner)
+    pipeline = _checked(package, arguments, runner)
     progress = Progress(log)
-    process = _start(folder)
-    try:
-        _follow(process, folder, progress)
-    finally:
-        _stop(process)
-        shutil.rmtree(folder / "scratch", ignore_errors=True)
-    _forget_old_runs(folder.parent)
-    return LocalRun(folder, tuple(progress.tasks), time.monotonic() - start)
+    with held_run(root) as run:
+        process = _start(run, pipeline, arguments, runner)
+        try:
+            _follow(process, run, progress)
+        finally:
+            _stop(process)
+    return LocalRun(run, tuple(progress.tasks), time.monotonic() - start)

@@ -124,7 +124,7 @@ def _error_of(event: Mapping[str, Any]) -> Cd4mlError:
     """Return the error of a failed task as the class that it had there, so that its exit code survives."""
     where = f"task {event['task']}, log {event['log']}"
     if event["ours"]:
-        kind = getattr(cd4ml.errors, str(event["class"]), Cd4mlError)
-        error: Cd4mlError = kind(f"{event['message']} ({where})")
+        kind: type[Cd4mlError] = getattr(cd4ml.errors, str(event["class"]))
+        error = kind(f"{event['message']} ({where})")
         return error
     return Cd4mlError(f"{event['class']}: {event['message']} ({where})")

@@ -21,8 +21,7 @@ def open_store(url: str | None = None) -> Storage:
     ----------
     url : str, optional
         A folder or s3://bucket/prefix. By default CD4ML_STORE, and without it `.cd4ml/store` beneath the
-        current
-        directory: a newcomer finds it there, and deleting it undoes everything.
+        current directory: a newcomer finds it there, and deleting it undoes everything.
 
     Raises
     ------

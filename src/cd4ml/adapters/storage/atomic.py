@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,15 +30,24 @@ def _aside(path: Path) -> Path:
 
 
 @contextmanager
-def stream(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file to write to that becomes `path` when the block ends without an error."""
+def stream(path: Path, renaming: AbstractContextManager[object] | None = None) -> Iterator[BinaryIO]:
+    """Yield a file to write to that becomes `path` when the block ends without an error.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made when it is missing.
+    renaming : context manager, optional
+        Entered for the moment in which the file takes its name, e.g. a lock.
+    """
     temporary = _aside(path)
     try:
         with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        with renaming or nullcontext():
+            temporary.replace(path)
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -69,8 +78,9 @@ def write_json(path: Path, value: object) -> None:
 def directory(path: Path) -> Iterator[Path]:
     """Yield an empty directory that becomes `path` when the block ends without an error.
 
-    What was at `path` before is replaced. When the block raises, or the process is killed, `path` is as
-    before.
+    What was at `path` before is replaced. When the block raises, or the process is killed in it, `path` is as
+    before. Two renames replace a directory: a process that is killed between them leaves no `path`, and what
+    was there beside it, under a name that starts with `TEMPORARY_PREFIX`.
     """
     temporary = _aside(path)
     temporary.mkdir()
@@ -79,13 +89,22 @@ def directory(path: Path) -> Iterator[Path]:
         for file in sorted(temporary.rglob("*")):
             _sync(file)
         _sync(temporary)
-        if path.exists():
-            old = _aside(path)
-            path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
+        _take_place(temporary, path)
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(new: Path, path: Path) -> None:
+    """Rename a directory to `path`; when that fails, what was there is there again."""
+    if not path.exists():
+        new.rename(path)
+        return
+    old = _aside(path)
+    path.rename(old)
+    try:
+        new.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -8,7 +8,10 @@ from typing import Protocol
 from cd4ml.adapters.storage.atomic import TEMPORARY_PREFIX
 from cd4ml.errors import UsageError
 
-__all__ = ["Storage", "check_key", "files_beneath", "folder_prefix"]
+__all__ = ["LOCKS", "Storage", "check_key", "files_beneath", "folder_prefix", "is_own"]
+
+LOCKS = ".locks"
+"""Where a store in a folder keeps its locks; no store has such a key."""
 
 
 class Storage(Protocol):
@@ -83,17 +86,18 @@ class Storage(Protocol):
         ...
 
 
+def is_own(part: str) -> bool:
+    """Tell whether a part of a path is the store's own: its locks, or a file that is not whole yet."""
+    return part == LOCKS or part.startswith(TEMPORARY_PREFIX)
+
+
 def check_key(key: str) -> str:
     """Return `key`, or raise UsageError when it could leave the store or hide in it."""
-    parts = key.split("/")
-    if (
-        any(part in {"", ".", ".."} or part.startswith(TEMPORARY_PREFIX) for part in parts)
-        or "\\" in key
-        or "\0" in key
-    ):
+    wrong = any(part in {"", ".", ".."} or is_own(part) for part in key.split("/"))
+    if wrong or "\\" in key or "\0" in key:
         raise UsageError(
-            f"a key must be a relative path such as 'models/shop/aliases.json'; got {key!r}."
-            f" Leave out empty parts, '.', '..', backslashes and names that start with '{TEMPORARY_PREFIX}'"
+            f"a key must be a relative path such as 'models/shop/aliases.json'; got {key!r}. Leave out empty"
+            f" parts, '.', '..', backslashes, '{LOCKS}' and names that start with '{TEMPORARY_PREFIX}'"
         )
     return key
 

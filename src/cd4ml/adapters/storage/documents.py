@@ -22,8 +22,8 @@ def encode(value: object) -> bytes:
         return atomic.dumps(value).encode()
     except ValueError as error:
         raise MetricError(
-            "a record must hold finite numbers only, but one is NaN or infinite; write null for what was"
-            " not measured"
+            "a record must hold finite numbers only, but one is NaN or infinite; write null for what was not"
+            " measured"
         ) from error
     except TypeError as error:
         raise UsageError(f"a record must be JSON (str, number, bool, null, list, dict): {error}") from error

@@ -7,18 +7,17 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from cd4ml.adapters.storage import atomic
-from cd4ml.adapters.storage.base import check_key, files_beneath, folder_prefix
+from cd4ml.adapters.storage.base import LOCKS, check_key, files_beneath, folder_prefix, is_own
 from cd4ml.adapters.storage.hashing import sha256_bytes, sha256_file
 from cd4ml.errors import ConflictError, NotFoundError, ServiceError, UsageError
 
 __all__ = ["FolderStorage"]
 
-_LOCKS = ".locks"
 _LOCK_STRIPES = 64
 _LEFTOVER_SECONDS = 24 * 3600.0
 _COPY_BYTES = 1 << 20
@@ -63,30 +62,32 @@ class FolderStorage:
 
     def exists(self, key: str) -> bool:
         """Tell whether `key` has bytes."""
-        return self._path(key).is_file()
+        path = self._path(key)
+        with self._using():
+            return path.is_file()
 
     def list(self, prefix: str) -> list[str]:
         """Return the keys that start with `prefix`, sorted, and remove what killed writers left a day ago."""
         parent = prefix.rpartition("/")[0]
         start = self._path(parent) if parent else self.root
         keys = []
-        for folder, folders, files in os.walk(start):
+        for folder, folders, files in os.walk(start, onerror=self._unlisted):
             here = Path(folder)
             for name in [*folders, *files]:
                 if name.startswith(atomic.TEMPORARY_PREFIX):
                     _remove_old(here / name)
-            folders[:] = [name for name in folders if not _hidden(name)]
-            keys += [(here / name).relative_to(self.root).as_posix() for name in files if not _hidden(name)]
+            folders[:] = [name for name in folders if not is_own(name)]
+            keys += [(here / name).relative_to(self.root).as_posix() for name in files if not is_own(name)]
         return sorted(key for key in keys if key.startswith(prefix))
 
     def read_versioned(self, key: str) -> tuple[bytes, str] | None:
         """Return the bytes of `key` and their SHA-256, or None when there is no such key."""
-        try:
-            data = self._path(key).read_bytes()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise _unusable(self.root, error) from error
+        path = self._path(key)
+        with self._using():
+            try:
+                data = path.read_bytes()
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                return None
         return data, sha256_bytes(data)
 
     def compare_and_swap(self, key: str, data: bytes, expected: str | None) -> str:
@@ -109,7 +110,7 @@ class FolderStorage:
         keys = self.list(start)
         if not keys:
             raise NotFoundError(f"the store {self.root} has nothing beneath '{start}'; check the name")
-        return sum(_copy(self._path(key), folder / key[len(start) :]) for key in keys)
+        return sum(_copy(self._path(key), folder / key[len(start) :], nullcontext) for key in keys)
 
     def delete(self, key: str) -> None:
         """Remove `key`; a key that is not there is no error."""
@@ -125,28 +126,48 @@ class FolderStorage:
         return self.root / check_key(key)
 
     def _copy_in(self, source: Path, key: str) -> bool:
-        with self._writing(key) as path:
-            return _copy(source, path)
+        """Copy a file in; the lock is held while it takes its name and not while a large one is copied."""
+        path = self._path(key)
+        with self._using(key):
+            return _copy(source, path, lambda: self._locked(key))
 
     @contextmanager
     def _writing(self, key: str) -> Iterator[Path]:
         """Yield the path of `key` while no other writer of this key is at work."""
         path = self._path(key)
-        stripe = int(sha256_bytes(key.encode())[:8], 16) % _LOCK_STRIPES
+        with self._using(key), self._locked(key):
+            yield path
+
+    @contextmanager
+    def _using(self, key: str = "") -> Iterator[None]:
+        """Raise what the file system raises within the block as an error of ours."""
         try:
-            with self._locked(self.root / _LOCKS / f"{stripe:02d}"):
-                yield path
+            yield
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise UsageError(
                 f"'{key}' cannot be written to {self.root}: one of its names is already a file or a folder"
-                " there;"
-                " choose another key"
+                " there; choose another key"
             ) from error
         except OSError as error:
-            raise _unusable(self.root, error) from error
+            raise self._unusable(error) from error
+
+    def _unlisted(self, error: OSError) -> None:
+        """Go on when a folder was removed meanwhile; one that cannot be read must not look empty."""
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> ServiceError:
+        reason = error.strerror or type(error).__name__
+        where = f" at '{error.filename}'" if error.filename else ""
+        return ServiceError(
+            f"the store {self.root} cannot be used ({reason}{where}); mend its rights or space, or set"
+            " CD4ML_STORE to another folder"
+        )
 
     @contextmanager
-    def _locked(self, path: Path) -> Iterator[None]:
+    def _locked(self, key: str) -> Iterator[None]:
+        stripe = int(sha256_bytes(key.encode())[:8], 16) % _LOCK_STRIPES
+        path = self.root / LOCKS / f"{stripe:02d}"
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -172,7 +193,7 @@ def _acquire(descriptor: int, path: Path, timeout_seconds: float) -> None:
             return
 
 
-def _copy(source: Path, target: Path) -> bool:
+def _copy(source: Path, target: Path, renaming: Callable[[], AbstractContextManager[None]]) -> bool:
     """Copy a file whole; return False when `target` has the same content already."""
     if (
         target.is_file()
@@ -180,13 +201,9 @@ def _copy(source: Path, target: Path) -> bool:
         and sha256_file(target) == sha256_file(source)
     ):
         return False
-    with source.open("rb") as reader, atomic.stream(target) as writer:
+    with source.open("rb") as reader, atomic.stream(target, renaming()) as writer:
         shutil.copyfileobj(reader, writer, _COPY_BYTES)
     return True
-
-
-def _hidden(name: str) -> bool:
-    return name == _LOCKS or name.startswith(atomic.TEMPORARY_PREFIX)
 
 
 def _remove_old(leftover: Path) -> None:
@@ -197,11 +214,3 @@ def _remove_old(leftover: Path) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink()
-
-
-def _unusable(root: Path, error: OSError) -> ServiceError:
-    reason = error.strerror or type(error).__name__
-    return ServiceError(
-        f"the store {root} cannot be used ({reason}); mend its rights or space, or set CD4ML_STORE to"
-        " another folder"
-    )

@@ -6,17 +6,18 @@ import hashlib
 import io
 import os
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from cd4ml.adapters.storage import atomic, s3_client
-from cd4ml.adapters.storage.base import check_key, files_beneath, folder_prefix
+from cd4ml.adapters.storage.base import check_key, files_beneath, folder_prefix, is_own
 from cd4ml.adapters.storage.hashing import sha256_bytes, sha256_file
 from cd4ml.adapters.storage.s3_conditional import ConditionalWriter
-from cd4ml.adapters.storage.s3_errors import calling
-from cd4ml.errors import IntegrityError, NotFoundError, UsageError
+from cd4ml.adapters.storage.s3_errors import calling, is_broken_off
+from cd4ml.errors import IntegrityError, NotFoundError, ServiceError, UsageError
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -25,6 +26,8 @@ __all__ = ["S3Storage"]
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _READ_BYTES = 1 << 20
+_READ_ATTEMPTS = 3
+_Read = TypeVar("_Read")
 _SHA256 = "x-amz-meta-sha256"
 
 
@@ -88,23 +91,21 @@ class S3Storage:
         return self._stat(self._name(key)) is not None
 
     def list(self, prefix: str) -> list[str]:
-        """Return the keys that start with `prefix`, sorted."""
+        """Return the keys that start with `prefix`, sorted; the folder marks of consoles are no keys."""
         with self._calling():
             found = self._client.list_objects(self.bucket, self.prefix + prefix, recursive=True)
             names = [str(item.object_name)[len(self.prefix) :] for item in found]
-        return sorted(name for name in names if atomic.TEMPORARY_PREFIX not in name)
+        keys = [name for name in names if name and not name.endswith("/")]
+        return sorted(key for key in keys if not any(is_own(part) for part in key.split("/")))
 
     def read_versioned(self, key: str) -> tuple[bytes, str] | None:
         """Return the bytes of `key` and their ETag, or None when there is no such key."""
-        name = self._name(key)
+        name, buffer = self._name(key), io.BytesIO()
         try:
-            with self._calling(), closing(self._client.get_object(self.bucket, name)) as response:
-                data = response.read()
-                response.release_conn()
-                etag = response.headers.get("etag", "").strip('"')
+            headers = self._again(lambda: self._receive(name, buffer))
         except NotFoundError:
             return None
-        return data, etag
+        return buffer.getvalue(), headers.get("etag", "").strip('"')
 
     def compare_and_swap(self, key: str, data: bytes, expected: str | None) -> str:
         """Write `key` if it still has the ETag `expected` (None: if it is not there)."""
@@ -168,19 +169,40 @@ class S3Storage:
             promised = there.metadata.get(_SHA256) if there else None
             if promised and promised == sha256_file(target):
                 return False
-        with self._calling(), closing(self._client.get_object(self.bucket, name)) as response:
-            digest = hashlib.sha256()
-            with atomic.stream(target) as writer:
-                for chunk in response.stream(_READ_BYTES):
-                    digest.update(chunk)
-                    writer.write(chunk)
-                promised = response.headers.get(_SHA256)
-                if promised and promised != digest.hexdigest():
-                    raise IntegrityError(
-                        f"'s3://{self.bucket}/{name}' was stored with SHA-256 {promised[:12]}… and arrived"
-                        " with"
-                        f" {digest.hexdigest()[:12]}…; it was changed in the store or on its way: upload"
-                        " it again"
-                    )
-            response.release_conn()
+        with atomic.stream(target) as writer:
+            self._again(lambda: self._receive(name, writer))
         return True
+
+    def _receive(self, name: str, writer: BinaryIO) -> Any:
+        """Write the object's bytes to `writer` from its start; return the headers of the answer.
+
+        Raises
+        ------
+        IntegrityError
+            If the bytes have not the SHA-256 with which they were stored.
+        """
+        digest = hashlib.sha256()
+        writer.seek(0)
+        writer.truncate()
+        with self._calling(), closing(self._client.get_object(self.bucket, name)) as response:
+            for chunk in response.stream(_READ_BYTES):
+                digest.update(chunk)
+                writer.write(chunk)
+            response.release_conn()
+        promised, found = response.headers.get(_SHA256), digest.hexdigest()
+        if promised and promised != found:
+            raise IntegrityError(
+                f"'s3://{self.bucket}/{name}' was stored with SHA-256 {promised[:12]}… and arrived with"
+                f" {found[:12]}…; it was changed in the store or on its way: upload it again"
+            )
+        return response.headers
+
+    def _again(self, read: Callable[[], _Read]) -> _Read:
+        """Return what `read` gives; a connection that breaks within an answer is tried again."""
+        for _ in range(_READ_ATTEMPTS - 1):
+            try:
+                return read()
+            except ServiceError as error:
+                if not is_broken_off(error.__cause__):
+                    raise
+        return read()

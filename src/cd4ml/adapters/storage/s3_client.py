@@ -92,7 +92,7 @@ def _pool(connect_seconds: float, read_seconds: float, retries: int) -> Any:
         timeout=urllib3.Timeout(connect=connect_seconds, read=read_seconds),
         maxsize=10,
         cert_reqs="CERT_REQUIRED",
-        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+        ca_certs=os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or certifi.where(),
         retries=urllib3.Retry(
             total=retries, connect=min(retries, 1), backoff_factor=0.2, status_forcelist=again
         ),

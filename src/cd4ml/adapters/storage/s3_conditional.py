@@ -32,10 +32,9 @@ class ConditionalWriter:
     """Conditional PUTs (If-None-Match: * or If-Match) to one bucket.
 
     Before the first one a throw-away object shows whether the server honours conditions; one that ignores
-    them
-    is refused, because two writers would overwrite each other in silence. An answer that says neither yes nor
-    no (Ceph RGW 16 gives HTTP 500 to the loser of a race) is settled by looking at the object: each attempt
-    writes a mark of its own beside the data.
+    them is refused, because two writers would overwrite each other in silence. An answer that says neither
+    yes nor no (Ceph RGW 16 gives HTTP 500 to the loser of a race) is settled by looking at the object: each
+    writer leaves a mark of its own beside the data.
     """
 
     endpoint: str
@@ -66,12 +65,12 @@ class ConditionalWriter:
         return s3_client.connect(self.endpoint, retries=0, timeout_seconds=self.timeout_seconds)
 
     def _put(self, name: str, data: bytes, expected: str | None, form: str) -> str:
+        mark = uuid.uuid4().hex
         for attempt in range(_ATTEMPTS):
-            mark = uuid.uuid4().hex
             try:
                 return self._send(name, data, expected, form, mark)
             except (ServiceError, NotFoundError) as error:
-                etag = self._settle(error, name, expected, mark)
+                etag = self._settle(error, name, expected, mark, again=attempt > 0)
                 if etag:
                     return etag
             time.sleep(_PAUSE_SECONDS * attempt)
@@ -93,17 +92,21 @@ class ConditionalWriter:
             # The public put_object turns every header that it does not know into metadata.
             return str(self._client._put_object(self.bucket, name, data, headers).etag)
 
-    def _settle(self, error: Cd4mlError, name: str, expected: str | None, mark: str) -> str:
-        """Return the new ETag if the write took place after all, or "" if it may be sent again; or raise."""
+    def _settle(self, error: Cd4mlError, name: str, expected: str | None, mark: str, again: bool) -> str:
+        """Return the new ETag if the write took place after all, or "" if it may be sent again; or raise.
+
+        `again` says that it was sent before: then it may have lost against itself.
+        """
         cause = error.__cause__
-        if is_lost_condition(cause) or (expected and is_missing_key(cause)):
+        lost = is_lost_condition(cause) or bool(expected and is_missing_key(cause))
+        if lost and not again:
             raise self._conflict(name) from cause
-        if not is_unanswered(cause) and status(cause) < 500:
+        if not lost and not is_unanswered(cause) and status(cause) < 500:
             raise error
         etag, writer = self._look(name)
         if writer == mark:
             return str(etag)
-        if etag != expected:
+        if lost or etag != expected:
             raise self._conflict(name) from cause
         if is_unanswered(cause):
             raise error

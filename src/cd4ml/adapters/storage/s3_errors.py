@@ -7,7 +7,15 @@ from contextlib import contextmanager
 
 from cd4ml.errors import Cd4mlError, NotFoundError, ServiceError
 
-__all__ = ["calling", "is_lost_condition", "is_missing_key", "is_unanswered", "status", "translate"]
+__all__ = [
+    "calling",
+    "is_broken_off",
+    "is_lost_condition",
+    "is_missing_key",
+    "is_unanswered",
+    "status",
+    "translate",
+]
 
 _WRONG_CREDENTIALS = {
     "AuthorizationHeaderMalformed",
@@ -34,6 +42,13 @@ def is_unanswered(error: BaseException | None) -> bool:
     if isinstance(error, MaxRetryError) and error.reason is not None:
         error = error.reason
     return isinstance(error, HTTPError) and not isinstance(error, NewConnectionError)
+
+
+def is_broken_off(error: BaseException | None) -> bool:
+    """Tell whether the connection ended, or fell silent, in the middle of an answer."""
+    from urllib3.exceptions import ProtocolError, ReadTimeoutError
+
+    return isinstance(error, ProtocolError | ReadTimeoutError)
 
 
 def is_lost_condition(error: BaseException | None) -> bool:
@@ -71,6 +86,11 @@ def translate(error: Exception, endpoint: str, bucket: str) -> Cd4mlError | None
             " check CD4ML_S3_ENDPOINT"
         )
     if isinstance(error, HTTPError):
+        if is_broken_off(error):
+            return ServiceError(
+                f"the S3 endpoint {endpoint} broke off in the middle of an answer ({type(error).__name__});"
+                " try again, and look at its log and at the network when it stays so"
+            )
         cause = getattr(error, "reason", None) or error
         if isinstance(cause, ResponseError):
             return ServiceError(

@@ -30,7 +30,7 @@ NOMINAL_DENSITY = 0.75
 LISTED_SHARE = 0.75
 """Share of all pairs of a store and an item that a shop of the asked size lists, about."""
 TYPE_LEVEL = {"A": 0.45, "B": 0.0, "C": -0.30, "D": 0.10, "E": -0.15}
-STORE_SPREAD, PAIR_SPREAD, ITEM_SPREAD = 0.15, 0.30, 0.60
+STORE_SPREAD, CLUSTER_SPREAD, PAIR_SPREAD, ITEM_SPREAD = 0.15, 0.20, 0.30, 0.60
 PARETO_SHAPE, PARETO_SCALE, MAX_POPULARITY = 1.6, 1.5, 300.0
 NEW_SHARE, LEAVING_SHARE, PARTAKING_SHARE = 0.20, 0.08, 0.85
 
@@ -147,6 +147,8 @@ class Assortment:
     ----------
     stores : tuple of Store
         Ascending by number.
+    store_level : ndarray of float, shape (S,)
+        What a store adds to the log rate of all of its pairs.
     item_nbr, item_family, item_class : ndarray of int, shape (I,)
         Ascending by number; the family is an index of `FAMILIES`.
     first_day, last_day : ndarray of int, shape (P,)
@@ -207,6 +209,12 @@ def _lifetimes(days: int, count: int, rng: np.random.Generator) -> tuple[IntArra
     return first, last
 
 
+def _cluster_tastes(spec: ShopSpec) -> FloatArray:
+    """Return what each cluster (row, by number from 0) adds to each family's log rate."""
+    clusters = max(store.cluster for store in STORES) + 1
+    return CLUSTER_SPREAD * generator(spec.seed, "clusters").standard_normal((clusters, len(FAMILIES)))
+
+
 def make_assortment(spec: ShopSpec, pairs: int) -> Assortment:
     """Make the stores, the items and the first `pairs` pairs of the random order.
 
@@ -230,6 +238,8 @@ def make_assortment(spec: ShopSpec, pairs: int) -> Assortment:
     rank[np.searchsorted(cells, order)] = np.arange(cells.size)
     store, item = cells // item_count, cells % item_count
     noise = generator(spec.seed, "pairs").standard_normal(store_count * item_count)[cells]
+    cluster = np.array([s.cluster for s in stores])
+    taste = _cluster_tastes(spec)[cluster[store], family[item]]
     partakes = generator(spec.seed, "partakes").random(store_count * item_count)[cells] < PARTAKING_SHARE
     return Assortment(
         stores=stores,
@@ -242,7 +252,7 @@ def make_assortment(spec: ShopSpec, pairs: int) -> Assortment:
         store=store,
         item=item,
         rank=rank,
-        rate=popularity[item] * np.exp(level[store] + PAIR_SPREAD * noise),
+        rate=popularity[item] * np.exp(level[store] + taste + PAIR_SPREAD * noise),
         dispersion=np.array([f.dispersion for f in FAMILIES])[family[item]],
         weighed=weighed[item],
         partakes=partakes,

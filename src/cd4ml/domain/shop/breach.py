@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import date, timedelta
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
 
 from cd4ml.domain.shop.process import DaySales, Shop
-from cd4ml.domain.shop.scenarios import BREACHES, FUTURE_DAYS, UNKNOWN_STORE
+from cd4ml.domain.shop.scenarios import BREACHES, FUTURE_DATE, UNKNOWN_STORE
 from cd4ml.errors import UsageError
 
 __all__ = ["Breach", "breaches", "row_dates", "spoil"]
@@ -78,6 +78,5 @@ def row_dates(shop: Shop, sold: DaySales) -> np.ndarray[tuple[int], np.dtype[np.
     dates = np.full(sold.pair.size, (sold.date - epoch).days, dtype=np.int32)
     for breach in breaches(shop):
         if breach.kind == "future_date" and shop.spec.date_of(breach.day) == sold.date:
-            future = shop.spec.date_of(shop.spec.days - 1) + timedelta(days=FUTURE_DAYS)
-            dates[breach.place : breach.place + breach.size] = (future - epoch).days
+            dates[breach.place : breach.place + breach.size] = (FUTURE_DATE - epoch).days
     return dates

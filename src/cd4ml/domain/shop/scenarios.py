@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ __all__ = [
     "BIAS_RECORDED_SHARE",
     "BREACHES",
     "DRIFT_FACTOR",
-    "FUTURE_DAYS",
+    "FUTURE_DATE",
     "STOCKOUT_SHARE",
     "UNKNOWN_STORE",
     "drift_family",
@@ -38,7 +37,8 @@ LATE_DISPERSION, LATE_SHOCKS = 5.0, 0.4
 STOCKOUT_SHARE = {False: 0.05, True: 0.70}
 """Probability, without and with the scenario, that a pair runs out of stock within a fortnight."""
 UNKNOWN_STORE = 99
-FUTURE_DAYS = 400
+FUTURE_DATE = LAST_DATE.replace(year=2217)
+"""A slip of the pen for 2017: later than any day on which the data may be checked."""
 BREACHES = {"unknown_store": 3, "duplicate_key": 5, "blank_unit_sales": 4, "future_date": 2}
 """Rows that the scenario `contract-breach` spoils, by kind."""
 
@@ -90,7 +90,7 @@ def planted(spec: ShopSpec, shop: Assortment) -> dict[str, dict[str, Any]]:
         "contract-breach": {
             **BREACHES,
             "unknown_store_is": UNKNOWN_STORE,
-            "future_date_is": (LAST_DATE + timedelta(days=FUTURE_DAYS)).isoformat(),
+            "future_date_is": FUTURE_DATE.isoformat(),
         },
         "drift": {**late, "family": FAMILIES[drift_family(shop)].name, "rate_factor": DRIFT_FACTOR},
         "stockouts": {
