@@ -6,6 +6,7 @@ from kfp import dsl
 
 from components.data.features.component import features
 from components.data.fingerprint.component import fingerprint
+from components.data.resolve.component import resolve
 from components.data.snapshot.component import snapshot
 from components.delivery.package.component import package
 from components.delivery.register.component import register
@@ -53,7 +54,8 @@ def training(
     """
     prints = with_store(on_cluster(fingerprint(problem=problem, data=data), "Fingerprint", cached=False))
     # Hashes travel as a parameter: on a cluster they are what tells the cache that content has changed.
-    keyed = {"problem": prints.outputs["normalised"], "fingerprint": prints.outputs["Output"]}
+    resolved = with_store(on_cluster(resolve(problem=problem, fingerprint=prints.output), "Problem"))
+    keyed = {"problem": resolved.outputs["normalised"], "fingerprint": prints.output}
     taken = with_store(on_cluster(snapshot(**keyed, data=data, store=store), "Snapshot", size="medium"))
     inputs = {**keyed, "snapshot": taken.outputs["snapshot"]}
     inputs["dataset"] = on_cluster(features(**inputs), "Features", size="medium").outputs["dataset"]

@@ -3,6 +3,7 @@
 Cd4mlError                      exit 1   anything that is ours
 ├── UsageError (ValueError)     exit 2   the caller asked for something impossible
 │   ├── ProblemError                     a problem file is wrong; knows key and line
+│   ├── BudgetError                      work does not fit in the row fits or seconds it was given
 │   └── NotFoundError                    a name that nobody has; suggests the nearest one
 ├── GateRejected                exit 3   a gate said no
 ├── DataError (ValueError)      exit 4   data were refused
@@ -23,6 +24,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "BudgetError",
     "Cd4mlError",
     "ConflictError",
     "ContractError",
@@ -75,6 +77,10 @@ class ProblemError(UsageError):
         super().__init__(message)
         self.path = path
         self.line = line
+
+
+class BudgetError(UsageError):
+    """Work does not fit in the row fits, or the seconds, that it was given."""
 
 
 class NotFoundError(UsageError):

@@ -1,40 +1,33 @@
-"""Stores that every contract test runs against."""
+"""Stores that every contract test runs against: a folder, and with the marker `s3` an S3 server."""
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from cd4ml.adapters.storage import FolderStorage, S3Storage, Storage
+from cd4ml.adapters.storage import FolderStorage, Storage
 from tests.adapters.s3_server import environment, mock_credentials, moto_endpoint, new_bucket
+
+GIVEN = "CD4ML_TEST_S3_ENDPOINT"
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
-    with moto_endpoint() as endpoint:
+def s3_server() -> Iterator[str]:
+    """The server that CD4ML_TEST_S3_ENDPOINT names (the AWS variables are its), or one started here."""
+    with nullcontext(os.environ[GIVEN]) if os.environ.get(GIVEN) else moto_endpoint() as endpoint:
         yield endpoint
 
 
-def _real() -> S3Storage:
-    endpoint = os.environ.get("CD4ML_TEST_S3_ENDPOINT")
-    if not endpoint:
-        pytest.skip("no S3 server: set CD4ML_TEST_S3_ENDPOINT and the AWS variables")
-    return new_bucket(endpoint)
+@pytest.fixture
+def endpoint(s3_server: str) -> Iterator[str]:
+    with environment(**({} if os.environ.get(GIVEN) else mock_credentials())):
+        yield s3_server
 
 
-@pytest.fixture(params=["folder", "moto", pytest.param("real", marks=pytest.mark.s3)])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "folder":
-        yield FolderStorage(tmp_path / "store")
-    elif request.param == "real":
-        yield _real()
-    else:
-        with environment(**mock_credentials()):
-            yield new_bucket(request.getfixturevalue("moto"))
-
-
-@pytest.fixture(params=["folder", pytest.param("real", marks=pytest.mark.s3)])
-def atomic_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    """A store whose compare-and-swap holds among processes; the mock's does not."""
-    return FolderStorage(tmp_path / "store") if request.param == "folder" else _real()
+        return FolderStorage(tmp_path / "store")
+    return new_bucket(request.getfixturevalue("endpoint"))

@@ -1,4 +1,4 @@
-"""S3 servers for tests: a mock in this process, and one that answers as it is told."""
+"""S3 servers for tests: one that keeps what it is given, and one that answers as it is told."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from cd4ml.adapters.storage import S3Storage
 
@@ -19,10 +20,17 @@ CREDENTIALS = (
     "AWS_DEFAULT_REGION",
 )
 
-
-# Answers of the scripted server that are no HTTP status: it closes the connection.
+# Answers of the scripted server that are no HTTP status.
 UNANSWERED = 0
+"""It closes the connection."""
 WRITTEN_UNANSWERED = 1
+"""It does what is asked and closes the connection."""
+CUT = 2
+"""It closes the connection in the middle of the body."""
+LATE = 3
+"""It refuses the condition, because it has carried out the attempt before only now."""
+Answer = int | tuple[int, str]
+"""An HTTP status, perhaps with an error code of S3."""
 
 
 @contextmanager
@@ -46,15 +54,29 @@ def _set(values: dict[str, str | None]) -> None:
 
 @contextmanager
 def moto_endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
+    """Serve moto on loopback, one request at a time: its conditional PUT looks first and writes later."""
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server
 
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    moto, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def one_at_a_time(environ: dict[str, Any], start: Any) -> list[bytes]:
+        with lock:
+            return [b"".join(moto(environ, start))]
+
+    server = make_server("127.0.0.1", 0, one_at_a_time, threaded=True, request_handler=MotoRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
     try:
-        yield f"http://{host}:{port}"
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        server.stop()
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def mock_credentials() -> dict[str, str | None]:
@@ -68,9 +90,9 @@ def new_bucket(endpoint: str) -> S3Storage:
 
 
 class _Scripted(ThreadingHTTPServer):
-    def __init__(self, script: list[int]) -> None:
+    def __init__(self, script: list[Answer], method: str, body: bytes) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.script = script
+        self.script, self.method, self.body = script, method, body
         self.requests: list[str] = []
         self.writer = ""
 
@@ -82,18 +104,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         server = self.server
         server.requests.append(f"{self.command} {self.path}")
-        put = self.command == "PUT"
-        status = server.script.pop(0) if server.script and put else 200
-        if put and status in {200, WRITTEN_UNANSWERED}:
-            server.writer = self.headers["x-amz-meta-writer"]
-        if status in {UNANSWERED, WRITTEN_UNANSWERED}:
+        scripted = self.command == server.method and server.script
+        answer = server.script.pop(0) if scripted else 200
+        if self.command == "PUT" and answer in {200, WRITTEN_UNANSWERED, LATE}:
+            server.writer = self.headers["x-amz-meta-writer"] or ""
+        if answer in {UNANSWERED, WRITTEN_UNANSWERED}:
             self.close_connection = True
             return
-        self.send_response(status)
+        status, code = answer if isinstance(answer, tuple) else (412 if answer == LATE else answer, "")
+        body = f"<Error><Code>{code}</Code></Error>".encode() if code else server.body
+        self.send_response(200 if status == CUT else status)
         self.send_header("ETag", '"0123"')
         self.send_header("x-amz-meta-writer", server.writer)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Type", "application/xml" if code else "application/octet-stream")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if status == CUT else body)
+        self.close_connection = self.close_connection or status == CUT
 
     do_PUT = do_GET = do_HEAD = do_DELETE = _answer
 
@@ -102,12 +130,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def scripted_endpoint(*answers: int) -> Iterator[tuple[str, list[str]]]:
-    """Serve PUTs with these HTTP statuses in turn, then 200, and remember the requests.
+def scripted_endpoint(
+    *answers: Answer, method: str = "PUT", body: bytes = b""
+) -> Iterator[tuple[str, list[str]]]:
+    """Serve requests of one method with these answers in turn, then 200, and remember all requests.
 
-    It compares no ETag: every object has the ETag 0123 and the mark of the last writer.
+    It compares no ETag: every object has the ETag 0123, the mark of the last writer and the same body.
     """
-    server = _Scripted(list(answers))
+    server = _Scripted(list(answers), method, body)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

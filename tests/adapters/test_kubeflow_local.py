@@ -1,19 +1,16 @@
-"""A compiled pipeline runs here: outputs, cache, errors, and runs that were killed."""
+"""A compiled pipeline runs here: outputs, cache and errors."""
 
 import builtins
-import contextlib
 import logging
 import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from cd4ml.adapters.kubeflow import run_local
-from cd4ml.errors import Cd4mlError, ContractError, NotFoundError, SourceError, UsageError
+from cd4ml.errors import Cd4mlError, ContractError, NotFoundError, UsageError
+from tests.adapters.s3_server import environment
 from tests.adapters.tiny_pipeline import compile_tiny
 
 pytestmark = pytest.mark.xdist_group("kubeflow")
@@ -36,17 +33,13 @@ def test_a_run_gives_the_parameters_artifacts_and_metrics_of_each_task(tiny, tmp
     assert run.parameters("judge") == {"Output": "accept"}
     assert [line.split()[0] for line in lines].count("search") == 3
     assert "said by mark" in run.task("mark").log.read_text()
-    assert run.task("search").metadata["scores"].keys() == {"threads"}
+    assert run.task("search").metadata["scores"].keys() == {"heavy", "threads"}
     assert sorted(task.iteration for task in run.tasks if task.name == "search") == [0, 1, 2]
 
 
 def test_tasks_of_a_loop_share_the_cores(tiny, tmp_path):
-    before = os.environ.pop("OMP_NUM_THREADS", None)
-    try:
+    with environment(OMP_NUM_THREADS=None):
         run = run_local(tiny, {"what": "x", "names": ["a"]}, tmp_path)
-    finally:
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
     assert run.task("search").metadata["scores"]["threads"] == max(1, len(os.sched_getaffinity(0)) // 2)
 
 
@@ -64,7 +57,23 @@ def test_what_has_not_changed_in_content_is_not_run_again(tiny, tmp_path):
     assert cached(first) == []
     assert cached(second) == ["judge", "plan", "search", "search", "search"]
     assert second.path("judge", "table") == first.path("judge", "table")
-    assert second.task("search").metadata["scores"].keys() == {"threads"}
+    assert second.task("search").metadata["scores"] == first.task("search").metadata["scores"]
+
+
+def test_a_task_starts_without_what_only_a_client_of_a_cluster_needs(tiny, tmp_path):
+    run = run_local(tiny, {"what": "x", "names": ["a"]}, tmp_path)
+    assert run.task("search").metadata["scores"]["heavy"] == 0
+
+
+def test_a_component_whose_source_has_changed_is_run_again(tiny, tmp_path):
+    run_local(tiny, {"what": "x", "names": ["a"]}, tmp_path)
+    other = tmp_path / "other.yaml"
+    text = tiny.read_text()
+    assert "float(len(heavy))" in text  # in the body of `search`, which imports from our adapter
+    other.write_text(text.replace("float(len(heavy))", "float(len(heavy)+1)"))
+    second = run_local(other, {"what": "x", "names": ["a"]}, tmp_path)
+    assert cached(second) == ["judge", "plan"]
+    assert second.task("search").metadata["scores"]["heavy"] == 1
 
 
 def test_what_has_changed_is_run_again_with_all_that_follows(tiny, tmp_path):
@@ -105,6 +114,16 @@ def test_an_error_that_is_not_ours_is_unexpected_and_names_its_class(tiny, tmp_p
     assert caught.value.exit_code == 1
 
 
+def test_an_error_of_a_class_that_only_the_task_knows_is_raised_as_the_one_of_ours_that_it_is(tiny, tmp_path):
+    with pytest.raises(ContractError, match="expected rain, found snow"):
+        run_local(tiny, {"what": "x", "mood": "refuse by a class of its own", "names": ["a"]}, tmp_path)
+
+
+def test_an_error_without_a_message_is_told_all_the_same(tiny, tmp_path):
+    with pytest.raises(Cd4mlError, match=r"MemoryError: no message \(task judge"):
+        run_local(tiny, {"what": "x", "mood": "break without a word", "names": ["a"]}, tmp_path)
+
+
 def test_a_task_that_was_killed_is_named(tiny, tmp_path):
     with pytest.raises(Cd4mlError, match="task judge was killed before it could say why"):
         run_local(tiny, {"what": "x", "mood": "die", "names": ["a"]}, tmp_path)
@@ -119,21 +138,19 @@ def test_a_rejected_model_skips_what_stands_behind_the_condition(tiny, tmp_path)
         run.path("judge", "tabel")
 
 
-def test_wrong_arguments_are_refused_before_anything_runs(tiny, tmp_path):
-    with pytest.raises(UsageError, match="did you mean 'mood'"):
-        run_local(tiny, {"what": "x", "moood": "accept"}, tmp_path)
-    with pytest.raises(UsageError, match="needs a value for its parameter 'what'"):
-        run_local(tiny, {}, tmp_path)
+def test_nothing_is_left_by_arguments_that_are_refused(tiny, tmp_path):
+    for wrong in ({"what": "x", "moood": "accept"}, {}):
+        with pytest.raises(UsageError):
+            run_local(tiny, wrong, tmp_path)
     with pytest.raises(UsageError, match="runner must be"):
         run_local(tiny, {"what": "x"}, tmp_path, runner="podman")
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("text", ["", "a: [", "name: something else"])
-def test_a_file_that_is_no_compiled_pipeline_is_refused(text, tmp_path):
-    (tmp_path / "p.yaml").write_text(text)
-    with pytest.raises(SourceError, match="expected a compiled pipeline at"):
-        run_local(tmp_path / "p.yaml", {}, tmp_path)
+def test_a_root_that_is_a_file_is_refused(tiny, tmp_path):
+    (tmp_path / "root").touch()
+    with pytest.raises(UsageError, match=r"expected a folder that can be written to at .*root, found: "):
+        run_local(tiny, {"what": "x"}, tmp_path / "root")
 
 
 def test_a_run_leaves_the_process_as_it_was_and_prints_nothing(tiny, tmp_path, capfd):
@@ -143,48 +160,3 @@ def test_a_run_leaves_the_process_as_it_was_and_prints_nothing(tiny, tmp_path, c
     assert before == after
     assert capfd.readouterr() == ("", "")
     assert not (run.folder / "scratch").exists()
-
-
-def alive(pid):
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    return False
-
-
-def wait_until(condition, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def test_a_run_that_was_killed_leaves_no_process_and_is_taken_up_where_it_was(tiny, tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from cd4ml.adapters.kubeflow import run_local; "
-        "run_local(Path(sys.argv[1]), {'what': 'x', 'names': ['a', 'b']}, Path(sys.argv[2]))"
-    )
-    root = tmp_path / "root"
-    environment = {**os.environ, "TINY_WAIT": str(tmp_path)}
-    process = subprocess.Popen([sys.executable, "-c", code, str(tiny), str(root)], env=environment)
-    wait_until(lambda: len(list(tmp_path.glob("waiting-*"))) == 2)
-    pids = [int(file.name.rsplit("-")[-1]) for file in tmp_path.glob("waiting-*")]
-    assert all(alive(pid) for pid in pids)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    wait_until(lambda: not any(alive(pid) for pid in pids))
-    run = run_local(tiny, {"what": "x", "names": ["a", "b"]}, root)
-    assert cached(run) == ["plan"]
-    assert run.path("judge", "table").read_text() == "ax bx"
-
-
-def test_old_runs_are_removed_and_what_is_still_read_stays(tiny, tmp_path):
-    first = run_local(tiny, {"what": "x", "names": ["a"]}, tmp_path)
-    for index in range(9):
-        (tmp_path / "runs" / f"old-{index}").mkdir()
-    long_ago = time.time() - 7200
-    for folder in (tmp_path / "runs").iterdir():
-        os.utime(folder, (long_ago, long_ago))
-    second = run_local(tiny, {"what": "x", "names": ["a"]}, tmp_path)
-    assert cached(second) == ["judge", "plan", "search"]
-    assert first.folder.exists()
-    assert len(list((tmp_path / "runs").iterdir())) == 8

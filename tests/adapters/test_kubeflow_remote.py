@@ -1,65 +1,21 @@
 """A pipeline is handed to an API server: what is sent, and what its refusals become."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import socket
+import time
 
 import pytest
 
 from cd4ml.adapters.kubeflow import submit
 from cd4ml.errors import ServiceError, UsageError
+from tests.adapters.kubeflow_server import api_server
+from tests.adapters.s3_server import environment
 from tests.adapters.tiny_pipeline import compile_tiny
-
-
-class ApiServer(ThreadingHTTPServer):
-    """Answers as the v2beta1 API does; remembers what it was asked; fails a run with `status` when set."""
-
-    def __init__(self):
-        self.asked, self.status = [], 200
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def answer(self):
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "null")
-        path = self.path.split("?")[0]
-        self.server.asked.append((self.command, path, body, self.headers.get("Authorization")))
-        status, reply = 200, {}
-        if path.endswith("/healthz"):
-            reply = {"multi_user": False}
-        elif path.endswith("/experiments") and self.command == "GET":
-            reply = {"experiments": [{"experiment_id": "e1", "display_name": "cd4ml"}]}
-        elif path.endswith(("/experiments/e1", "/experiments")):
-            reply = {"experiment_id": "e1", "display_name": "cd4ml"}
-        elif path.endswith("/runs"):
-            status = self.server.status
-            reply = (
-                {"run_id": "r1", "experiment_id": "e1", "display_name": body["display_name"]}
-                if status == 200
-                else {"error": "x", "message": "the reason"}
-            )
-        data = json.dumps(reply).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_GET = do_POST = answer
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture
 def server():
-    api = ApiServer()
-    thread = threading.Thread(target=api.serve_forever, daemon=True)
-    thread.start()
-    yield api
-    api.shutdown()
-    api.server_close()
+    with api_server() as api:
+        yield api
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +51,7 @@ def test_a_server_that_refuses_the_caller_is_a_service_error(status, server, tin
 
 
 def test_an_unreachable_server_is_a_service_error_that_says_what_to_do(tiny):
-    with pytest.raises(ServiceError, match="could not reach it .*port-forward") as caught:
+    with pytest.raises(ServiceError, match=r"could not reach it .*port-forward") as caught:
         submit(tiny, {"what": "x"}, host="http://127.0.0.1:9")
     assert caught.value.exit_code == 6
 
@@ -103,3 +59,31 @@ def test_an_unreachable_server_is_a_service_error_that_says_what_to_do(tiny):
 def test_a_host_without_a_scheme_is_refused(tiny):
     with pytest.raises(UsageError, match="host must be a URL"):
         submit(tiny, {"what": "x"}, host="localhost:8888")
+
+
+def test_a_server_that_never_answers_is_not_waited_for_for_ever(tiny):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        host = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ServiceError, match="could not reach it"):
+            submit(tiny, {"what": "x"}, host=host, timeout_seconds=0.3)
+    assert time.monotonic() - started < 10
+    assert socket.getdefaulttimeout() is None
+
+
+def test_arguments_that_are_not_the_pipelines_are_refused_before_anything_is_sent(server, tiny):
+    with pytest.raises(UsageError, match="did you mean 'mood'"):
+        submit(tiny, {"what": "x", "moood": "y"}, host=server.url)
+    assert server.asked == []
+
+
+def test_a_token_comes_from_the_environment(server, tiny):
+    with environment(CD4ML_KFP_TOKEN="the-token"):
+        submit(tiny, {"what": "x"}, host=server.url)
+    assert {authorization for *_, authorization in server.asked} == {"Bearer the-token"}
+
+
+def test_a_refusal_that_is_no_json_is_told_as_it_is(server, tiny):
+    server.status, server.reply = 500, b"out of\n order"
+    with pytest.raises(ServiceError, match="answered 500: out of order"):
+        submit(tiny, {"what": "x"}, host=server.url)

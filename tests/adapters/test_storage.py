@@ -9,23 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cd4ml.adapters.storage import FolderStorage, S3Storage, Storage, open_store
+from cd4ml.adapters.storage import FolderStorage, Storage, open_store
 from cd4ml.errors import ConflictError, NotFoundError, UsageError
 from tests.adapters.s3_server import environment
-
-Where = tuple[str, ...]
-
-
-def where(storage: Storage) -> Where:
-    """What another process needs to open the same store."""
-    if isinstance(storage, S3Storage):
-        return (storage.bucket, storage.prefix, storage.endpoint)
-    assert isinstance(storage, FolderStorage)
-    return (str(storage.root),)
-
-
-def opened(place: Where) -> Storage:
-    return FolderStorage(place[0]) if len(place) == 1 else S3Storage(*place)
+from tests.adapters.samples import Where, opened, where
 
 
 def increment(place: Where, times: int) -> None:
@@ -66,6 +53,11 @@ def test_list_takes_a_string_and_sorts(storage: Storage) -> None:
     assert storage.list("none/") == []
 
 
+def test_a_name_that_has_the_mark_of_an_unfinished_file_within_is_an_ordinary_one(storage: Storage) -> None:
+    storage.put("a/b.incomplete-x", b"1")
+    assert storage.list("a/") == ["a/b.incomplete-x"]
+
+
 def test_delete_removes_one_key_and_is_silent_the_second_time(storage: Storage) -> None:
     storage.put("a/1", b"1")
     storage.put("a/2", b"2")
@@ -100,16 +92,16 @@ def test_creating_what_exists_and_changing_what_does_not_are_refused(storage: St
     assert not storage.exists("k")
 
 
-def test_four_processes_that_count_lose_nothing(atomic_storage: Storage) -> None:
-    atomic_storage.put("counter", b"0")
+def test_four_processes_that_count_lose_nothing(storage: Storage) -> None:
+    storage.put("counter", b"0")
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=increment, args=(where(atomic_storage), 15)) for _ in range(4)]
+    workers = [context.Process(target=increment, args=(where(storage), 15)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0] * 4
-    assert atomic_storage.get("counter") == b"60"
+    assert storage.get("counter") == b"60"
 
 
 def folder_of(tmp_path: Path, name: str = "source") -> Path:
@@ -151,7 +143,7 @@ def test_the_file_named_last_is_sent_after_all_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "/a", "a//b", "../a", "a/..", "a/./b", "a\\b", "a/", ".incomplete-x", "a\0"]
+    "key", ["", "/a", "a//b", "../a", "a/..", "a/./b", "a\\b", "a/", ".incomplete-x", "a/.locks/x", "a\0"]
 )
 def test_a_key_that_could_leave_the_store_is_refused(storage: Storage, key: str) -> None:
     with pytest.raises(UsageError, match="relative path"):

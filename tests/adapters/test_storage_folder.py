@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cd4ml.adapters.storage import FolderStorage, atomic
-from cd4ml.errors import ServiceError, UsageError
+from cd4ml.adapters.storage.documents import encode
+from cd4ml.errors import MetricError, ServiceError, UsageError
 
 KILLED_WRITER = """
 import sys, os, signal
@@ -113,3 +114,51 @@ def test_a_directory_replaces_the_one_before_it_whole(tmp_path: Path) -> None:
         (new / "new").write_text("new")
         assert (tmp_path / "d/old.json").exists()
     assert [path.name for path in tmp_path.rglob("*")] == ["d", "new"]
+
+
+def test_a_folder_that_cannot_be_read_does_not_look_empty(tmp_path: Path) -> None:
+    store = FolderStorage(tmp_path)
+    store.put("a/k", b"1")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ServiceError, match=r"cannot be used \(Too many levels of symbolic links at '.*loop'"):
+        store.list("loop/")
+    with pytest.raises(ServiceError, match="File name too long"):
+        store.exists("x" * 300)
+    (tmp_path / "a" / "k").unlink()
+    assert store.list("a/") == []
+    assert store.list("nowhere/at/all") == []
+
+
+def test_a_large_upload_keeps_no_other_writer_waiting(tmp_path: Path) -> None:
+    """The lock is taken for the rename alone: while it is held elsewhere, the copy is made and waits."""
+    store = FolderStorage(tmp_path / "store", lock_timeout_seconds=0.2)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/f").write_bytes(b"1" * 1000)
+    store.upload(tmp_path / "in", "d")
+    (tmp_path / "in/f").write_bytes(b"2" * 1000)
+    (lock,) = (tmp_path / "store/.locks").iterdir()
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ServiceError, match="held the lock"):
+            store.upload(tmp_path / "in", "d")
+    assert store.get("d/f") == b"1" * 1000
+    assert store.list("") == ["d/f"]
+
+
+def test_a_directory_that_cannot_take_its_place_leaves_the_old_one(tmp_path: Path) -> None:
+    atomic.write_text(tmp_path / "d/old", "old")
+    with pytest.raises(FileNotFoundError):
+        atomic._take_place(tmp_path / "gone", tmp_path / "d")
+    assert [path.name for path in tmp_path.rglob("*")] == ["d", "old"]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        ({"wape": float("nan")}, MetricError, "finite numbers only"),
+        ({"path": Path("x")}, UsageError, "a record must be JSON"),
+    ],
+)
+def test_a_document_that_is_no_json_is_refused(value: object, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        encode(value)

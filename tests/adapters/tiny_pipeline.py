@@ -33,17 +33,30 @@ def search(
     scores: dsl.Output[dsl.Metrics],
 ):
     import os
+    import subprocess
+    import sys
     import time
     from pathlib import Path
 
     from cd4ml.adapters.kubeflow.outputs import write_metrics
 
-    if os.environ.get("TINY_WAIT"):
-        Path(os.environ["TINY_WAIT"], f"waiting-{os.getpid()}").touch()
+    folder = os.environ.get("TINY_WAIT")
+    if folder:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        Path(out.path).mkdir()
+        Path(out.path, "half").touch()
+        Path(folder, f"waiting-{os.getpid()}").touch()
+        Path(folder, f"child-{child.pid}").touch()
         time.sleep(60)
     Path(out.path).mkdir()
     Path(out.path, "result").write_text(item["name"] + Path(source.path).read_text())
-    write_metrics(scores, {"threads": float(os.environ["OMP_NUM_THREADS"]), "bad": float("nan")})
+    heavy = {"google.auth", "kfp.client.client", "kubernetes", "numpy", "requests"} & sys.modules.keys()
+    numbers = {
+        "threads": float(os.environ["OMP_NUM_THREADS"]),
+        "bad": float("nan"),
+        "heavy": float(len(heavy)),
+    }
+    write_metrics(scores, numbers)
 
 
 @component
@@ -54,10 +67,17 @@ def judge(results: dsl.Input[list[dsl.Artifact]], mood: str, table: dsl.Output[d
 
     from cd4ml.errors import ContractError
 
+    class ForeignError(ContractError):
+        """Known to this task alone."""
+
     if mood == "refuse":
         raise ContractError("expected 5 columns in 'items', found 6; drop one")
+    if mood == "refuse by a class of its own":
+        raise ForeignError("expected rain, found snow")
     if mood == "break":
         raise KeyError("nothing here")
+    if mood == "break without a word":
+        raise MemoryError
     if mood == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     Path(table.path).write_text(" ".join(Path(one.path, "result").read_text() for one in results))

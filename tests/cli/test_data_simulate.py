@@ -1,12 +1,17 @@
-"""`cd4ml data simulate` writes a shop, tells what no forecast beats, and refuses the impossible in one line."""
+"""`cd4ml data simulate` writes a shop, tells what no forecast beats, refuses the impossible in one line."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from cd4ml.cli.data_simulate import simulate
+from cd4ml.cli.main import main
 from cd4ml.errors import NotFoundError, UsageError
 
 app = typer.Typer()
@@ -91,3 +96,47 @@ def test_help_names_each_option_and_ends_with_an_example():
     shown = run("--help").stdout
     for option in ("--rows", "--days", "--out", "--seed", "--scenario", "--oracle", "--truth", "--json"):
         assert option in shown
+
+
+COMMAND = [sys.executable, "-m", "cd4ml.cli", "data", "simulate", "--rows", "3000", "--days", "60"]
+
+
+def test_progress_is_drawn_on_a_terminal_and_stdout_stays_json(tmp_path):
+    terminal, stderr = pty.openpty()
+    done = subprocess.run(
+        [*COMMAND, "--out", str(tmp_path), "--json"], stdout=subprocess.PIPE, stderr=stderr, check=True
+    )
+    os.close(stderr)
+    drawn = b""
+    try:
+        while piece := os.read(terminal, 1 << 16):
+            drawn += piece
+    except OSError:  # how Linux tells the end of a terminal
+        pass
+    os.close(terminal)
+    assert b"simulating" in drawn and b"100%" in drawn
+    assert json.loads(done.stdout)["rows"] == 3000
+
+
+def test_nothing_is_drawn_into_a_file(tmp_path):
+    done = subprocess.run([*COMMAND, "--out", str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stderr == "" and done.stdout.startswith("3000 rows of ")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--days", "5"], "error: expected 28 to 1688 days, found 5"),
+        (["--seed", "-1"], "error: expected a seed of 0 or more, found -1"),
+        (["--scenario", "drit"], "error: no scenario is called 'drit'; did you mean 'drift'?"),
+    ],
+)
+def test_the_command_ends_with_2_and_one_line_when_it_is_used_wrongly(tmp_path, capsys, words, told):
+    assert main(["data", "simulate", "--out", str(tmp_path / "shop"), *words]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(told) and complaint.count("\n") == 1
+
+
+def test_the_command_is_there_and_ends_with_0(tmp_path, capsys):
+    assert main(["data", "simulate", "--rows", "500", "--days", "40", "--out", str(tmp_path / "shop")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"are in {tmp_path / 'shop'}")

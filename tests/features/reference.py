@@ -16,7 +16,9 @@ Value = float | None
 class History:
     """Rows of the shop by definition: a dictionary, no array."""
 
-    def __init__(self, rows: Sequence[Row], others: Mapping[str, Sequence[Row]], absent_is_zero: bool) -> None:
+    def __init__(
+        self, rows: Sequence[Row], others: Mapping[str, Sequence[Row]], absent_is_zero: bool
+    ) -> None:
         family = {row["item"]: row["family"] for row in others["items"]}
         price = {row["date"]: row["price"] for row in others.get("oil", [])}
         self.absent_is_zero = absent_is_zero

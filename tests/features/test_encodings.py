@@ -28,9 +28,7 @@ def test_unknown_texts_are_told_once_and_sorted():
 def test_a_category_of_nulls_alone_has_no_text():
     words = fit_vocabulary(column("text", [None, None]), 255)
     assert words.texts == ()
-    np.testing.assert_array_equal(
-        words.encode(column("text", ["a", None]), "ordinal", {})[:, 0], [0, np.nan]
-    )
+    np.testing.assert_array_equal(words.encode(column("text", ["a", None]), "ordinal", {})[:, 0], [0, np.nan])
 
 
 def test_a_category_that_occurs_in_no_row_is_not_counted():

@@ -1,5 +1,6 @@
 """The expression language: what it means, what null does, and what it refuses."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -61,14 +62,14 @@ def _evaluate(text):
         ("is_null(x)", [False, False, True, False]),
         ("is_null(n)", [False] * 4),
         ("is_null(city)", [False, True, False, False]),
+        ("is_null('a') or is_null(x)", [False, False, True, False]),
         ("is_null(date)", [False, False, True, False]),
         ("where(n > 2, n, -n)", [-1, -2, 3, 4]),
         ("where(x > 0, 1, 0)", [1, 0, 0, 1]),
         ("where(flag, 'yes', 'no')", ["yes", "no", "yes", "no"]),
         ("where(flag, city, state)", ["Quito", "Quito", "Manta", NULL]),
         ("where(n > 0, 'one', 'two')", ["one"] * 4),
-        ("where(flag, date, date + days(1))", ["2017-08-15T00:00:00", "2016-03-01T00:00:00", NULL]
-         + ["2017-01-02T00:00:00"]),
+        ("year(where(flag, date, date + days(366)))", [2017, 2017, NULL, 2018]),
         ("fill(city, 'nowhere')", ["Quito", "nowhere", "Manta", "quito"]),
         ("lower(city)", ["quito", NULL, "manta", "quito"]),
         ("lower('ABC') == lower(city)", [False] * 4),
@@ -252,7 +253,5 @@ def test_arithmetic_is_pythons(pairs, operator):
 @settings(deadline=None, max_examples=50)
 @given(st.text(alphabet="xnab()+-*/%<>=!'\" ,.[]1e_:&|", max_size=30))
 def test_any_text_is_an_expression_or_a_problem_error(text):
-    try:
+    with contextlib.suppress(ProblemError):
         Expression.parse(text).evaluate({"x": np.ones(3), "n": np.zeros(3), "a": np.ones(3), "b": np.ones(3)})
-    except ProblemError:
-        pass

@@ -28,13 +28,14 @@ DAYS = 24
 def _changed_rows(rows, cut, rng):
     """Return rows that agree with `rows` in all that is recorded until the day `cut`."""
     found = []
-    for row in rows:
+    for old in rows:
+        row = dict(old)
         if row["date"] > cut:
             if rng.random() < 0.4:
                 continue
-            row = {**row, "amount": float(rng.gamma(2.0, 50.0)), "promo": bool(rng.random() < 0.5)}
+            row |= {"amount": float(rng.gamma(2.0, 50.0)), "promo": bool(rng.random() < 0.5)}
         if row["date"] > cut - timedelta(days=STOCK_LATE_DAYS):
-            row = {**row, "stock": float(rng.integers(0, 900))}
+            row["stock"] = float(rng.integers(0, 900))
         found.append(row)
     for store in (1, 2, 7):  # rows, entities and days that were not there
         for item, _, _ in ITEMS:
@@ -75,9 +76,7 @@ def test_no_feature_changes_when_data_after_its_horizon_change(seed, absent, dat
         plan, state, _ = fitted(problem, members, train=train, others=prices[name])
         found.append(transform(plan, state, asked))
         naive.append(seasonal_naive(plan, state, asked, timedelta(days=7)))
-    names = [
-        name for number, name in enumerate(state.names) if not same_bits(*(x[:, number] for x in found))
-    ]
+    names = [name for number, name in enumerate(state.names) if not same_bits(*(x[:, number] for x in found))]
     assert names == []
     assert same_bits(*naive)
 

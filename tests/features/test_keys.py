@@ -70,12 +70,17 @@ def test_numbers_that_are_not_whole_or_too_large_are_no_keys_when_asked():
 
 
 def test_an_index_is_not_built_from_numbers_that_are_not_whole():
-    with pytest.raises(DataError, match="whole numbers; found 0.5 in 'temp', round it with floor"):
+    with pytest.raises(DataError, match=r"whole numbers; found 0\.5 in 'temp', round it with floor"):
         KeyIndex.build([column("number", [None, 1.0, 0.5])], 3, ["temp"])
     with pytest.raises(DataError, match="found inf in its column 2"):
         KeyIndex.build([column("integer", [1]), np.array([np.inf])], 1)
     assert len(KeyIndex.build([column("number", [None, 2.0, 2.0])], 3)[0]) == 1
     assert len(KeyIndex.build([column("date", [None, "2024-01-01"])], 2)[0]) == 1
+
+
+def test_a_number_between_the_keys_is_not_found():
+    index = KeyIndex.build([column("integer", [1, 5])], 2)[0]
+    assert index.positions([np.array([0, 1, 3, 5, 9])], 5, {}).tolist() == [-1, 0, -1, 1, -1]
 
 
 def test_many_values_are_found_without_a_table_of_all_combinations():

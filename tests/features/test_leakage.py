@@ -41,10 +41,14 @@ def test_a_derived_column_is_known_when_the_last_of_its_parts_is():
 
 
 def test_a_target_may_be_recorded_late_and_is_never_known_ahead():
-    late = only({"kind": "lag", "of": "amount", "lags": ["9d"]}, tables=_table("sales", amount={"known": "6d"}))
+    late = only(
+        {"kind": "lag", "of": "amount", "lags": ["9d"]}, tables=_table("sales", amount={"known": "6d"})
+    )
     assert availability(late)["amount"] == timedelta(days=6)
     check_problem(late)
-    early = only({"kind": "lag", "of": "amount", "lags": ["8d"]}, tables=_table("sales", amount={"known": "6d"}))
+    early = only(
+        {"kind": "lag", "of": "amount", "lags": ["8d"]}, tables=_table("sales", amount={"known": "6d"})
+    )
     assert "the horizon is 3d and it is recorded 6d later: at least 9d" in _refused(early)[1]
     assert availability(shop(tables=_table("sales", amount={"known": "ahead"})))["amount"] == timedelta(0)
 
@@ -83,15 +87,19 @@ def test_a_joined_column_is_known_when_key_row_and_condition_are():
         ({"kind": "category", "columns": ["amount"]}, ("columns", 0), "'amount' leaks"),
         ({"kind": "rolling", "of": "amount", "by": ["stock"], "windows": ["7d"]}, ("by",), "'stock' leaks"),
         ({"kind": "age", "by": "price"}, ("by",), "'price' leaks"),
-        ({"kind": "columns", "columns": ["pomo"]}, ("columns", 0), "unknown column 'pomo'; did you mean 'promo'"),
-        ({"kind": "columns", "columns": ["zzz"]}, ("columns", 0), "unknown column 'zzz'; there are amount, date"),
+        ({"kind": "columns", "columns": ["pomo"]}, ("columns", 0),
+         "unknown column 'pomo'; did you mean 'promo'"),
+        ({"kind": "columns", "columns": ["zzz"]}, ("columns", 0),
+         "unknown column 'zzz'; there are amount, date"),
         ({"kind": "category", "columns": ["familly"]}, ("columns", 0), "did you mean 'family'?"),
         ({"kind": "columns", "columns": ["family"]}, ("columns", 0),
          "expected a number column; 'family' is text"),
         ({"kind": "lag", "of": "item", "lags": ["3d"]}, ("of",), "expected a number column; 'item' is text"),
         ({"kind": "seasonal", "of": "amunt", "period": "7d"}, ("of",), "did you mean 'amount'?"),
-        ({"kind": "lag", "of": "amount", "lags": ["80h"]}, ("lags", 0), "80h is not a whole number of steps of 1d"),
-        ({"kind": "rolling", "of": "amount", "windows": ["0d"]}, ("windows", 0), "at least one step; found 0s"),
+        ({"kind": "lag", "of": "amount", "lags": ["80h"]}, ("lags", 0),
+         "80h is not a whole number of steps of 1d"),
+        ({"kind": "rolling", "of": "amount", "windows": ["0d"]}, ("windows", 0),
+         "at least one step; found 0s"),
         ({"kind": "seasonal", "of": "amount", "period": "0d"}, ("period",), "at least one step; found 0s"),
         ({"kind": "seasonal", "of": "amount", "period": "7d", "cycles": [0]}, ("cycles", 0),
          "at least one season; found 0"),
@@ -108,18 +116,21 @@ def test_a_feature_that_cannot_be_served_is_refused(feature, path, message):
     [
         ({"time": {"column": "dat", "step": "1d"}}, ("time", "column"), "did you mean 'date'?"),
         ({"time": {"column": "store", "step": "1d"}}, ("time", "column"), "expected a time column"),
-        ({"time": {"column": "at", "step": "1d"}, "derived": {**SHOP["derived"], "at": "date + days(amount)"}},
+        ({"time": {"column": "at", "step": "1d"},
+          "derived": {**SHOP["derived"], "at": "date + days(amount)"}},
          ("time", "column"), "the time is made from the target 'amount'"),
         ({"horizon": "80h"}, ("horizon",), "80h is not a whole number of steps"),
         ({"entity": ["stor", "item"]}, ("entity", 0), "did you mean 'store'?"),
         ({"entity": ["amount"]}, ("entity",), "the target cannot be part of the entity"),
         ({"target": {"column": "amonut"}}, ("target", "column"), "did you mean 'amount'?"),
-        ({"target": {"column": "item"}}, ("target", "column"), "expected a number column; 'item' is text"),
+        ({"target": {"column": "item"}, "entity": ["store"]}, ("target", "column"),
+         "expected a number column; 'item' is text"),
         ({"filters": [{"name": "x", "drop": "size > 1", "reason": "r"}]}, ("filters", 0, "drop"),
          "unknown column 'size'"),
         ({"filters": [{"name": "x", "drop": "item", "reason": "r"}]}, ("filters", 0, "drop"),
          "must be true or false; found text"),
-        ({"metrics": {"primary": "wape", "weight": "item"}}, ("metrics", "weight"), "a weight must be a number"),
+        ({"metrics": {"primary": "wape", "weight": "item"}}, ("metrics", "weight"),
+         "a weight must be a number"),
         ({"metrics": {"primary": "wape", "weight": "1.5"}}, ("metrics", "weight"), "the same in each row"),
         ({"slices": ["family", "flag"]}, ("slices", 1), "unknown column 'flag'"),
         ({"sensitive": ["sotre"]}, ("sensitive", 0), "did you mean 'store'?"),
@@ -129,7 +140,8 @@ def test_a_feature_that_cannot_be_served_is_refused(feature, path, message):
          "at least one step"),
         ({"baselines": [{"name": "g", "kind": "seasonal_naive", "period": "25h"}]},
          ("baselines", 0, "period"), "25h is not a whole number of steps"),
-        ({"split": {"kind": "time", "holdout": "4d", "gap": "5h"}}, ("split", "gap"), "5h is not a whole number"),
+        ({"split": {"kind": "time", "holdout": "4d", "gap": "5h"}}, ("split", "gap"),
+         "5h is not a whole number"),
         ({"split": {"kind": "entity", "holdout": 0.5, "embargo": "5d"}}, ("split", "embargo"),
          "`embargo` belongs to a split by time; remove it"),
         ({"derived": {**SHOP["derived"], "x": "yy + 1"}}, ("derived", "x"), "unknown column 'yy'"),

@@ -122,9 +122,7 @@ def test_categories_are_numbered_by_frequency_and_the_rest_share_a_bucket():
         transform(plan, state, facts), np.array([expected[item] for item in items], dtype=np.float32)
     )
     new = columns_of(problem.fact, [{**rows[0], "item": "new"}])
-    np.testing.assert_array_equal(
-        transform(plan, state, new), np.array([expected["new"]], dtype=np.float32)
-    )
+    np.testing.assert_array_equal(transform(plan, state, new), np.array([expected["new"]], dtype=np.float32))
     assert unseen(plan, state, new) == {"item": ["new"]}
     assert unseen(plan, state, columns_of(problem.fact, [rows[0]])) == {}
 
@@ -173,6 +171,20 @@ def test_enrich_gives_all_that_can_be_made_or_what_is_asked_for():
     assert "family" not in partly
     assert "holiday" in partly
     assert set(enrich(plan, state, facts, ["family"])) == {*facts, "family", "size"}
+
+
+def test_a_large_history_without_entity_columns_is_read_in_the_order_of_the_rows():
+    plan, state, facts = fitted(
+        only({"kind": "lag", "of": "price", "by": [], "lags": ["3d"]}), random_rows(1)
+    )
+    found = transform(plan, state, facts, chunk_rows=5, memory_budget_bytes=0)
+    assert same_bits(found, transform(plan, state, facts))
+
+
+def test_windows_longer_than_a_chunk_may_be_are_worked_on_in_small_chunks():
+    feature = {"kind": "rolling", "of": "amount", "windows": ["9000000d"], "statistics": ["count"]}
+    plan, state, facts = fitted(only(feature, entity=[]), random_rows(1)[:5])
+    assert transform(plan, state, facts).shape == (5, 1)
 
 
 def test_a_state_serves_two_plans():

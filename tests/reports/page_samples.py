@@ -76,8 +76,8 @@ def profile_inputs() -> tuple[Json, Json, Json]:
             "expected_steps": 17544,
             "missing_steps": 165,
             "longest_gap_steps": 36,
-            "gaps": [{"after": "2012-10-29T01:00:00", "steps": 36}],
         },
+        "gaps": [{"after": "2012-10-29T01:00:00", "steps": 36}],
     }
     return {"tables": {"rides": table}}, samples.validation(), {"id": "a3" * 32, "problem": "bike-demand"}
 

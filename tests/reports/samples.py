@@ -408,7 +408,7 @@ def classification() -> Json:
                     "low": None,
                     "high": None,
                     "adjusted_p": None,
-                    "status": "skipped",
+                    "status": "insufficient_data",
                 },
             ]
         },

@@ -83,7 +83,9 @@ def write_table(path: Path, header: list[str], rows: list[list[Any]]) -> None:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
-def write_shop(folder: Path, sales: list[list[Any]] | None = None, shops: list[list[Any]] | None = None) -> str:
+def write_shop(
+    folder: Path, sales: list[list[Any]] | None = None, shops: list[list[Any]] | None = None
+) -> str:
     """Write the two tables and return the folder as --data takes it."""
     rows = sales_rows() if sales is None else sales
     write_table(folder / "sales.csv", ["day", "shop", "units", "promoted"], rows)

@@ -36,7 +36,11 @@ def aside(check):
 
 def test_rows_are_counted_on_over_batches_and_the_first_example_is_told(tmp_path):
     check, right = checked(
-        tmp_path, {"n": {"type": "integer", "max": 5}}, {"n": ["1", "2"]}, {"n": ["3", "9", "x"]}, {"n": ["8"]}
+        tmp_path,
+        {"n": {"type": "integer", "max": 5}},
+        {"n": ["1", "2"]},
+        {"n": ["3", "9", "x"]},
+        {"n": ["8"]},
     )
     assert right.to_series().to_list() == [1, 2, 3]
     assert aside(check) == [(4, "n: above 5", "9"), (5, "n: not a whole number", "x"), (6, "n: above 5", "8")]
@@ -49,14 +53,20 @@ def test_ragged_rows_keep_the_numbers_of_the_others_right(tmp_path):
     part = Batch(pl.DataFrame({"n": ["1", "x"]}), "t.csv", 4, [(0, ["1", "2"]), (2, [])])
     check, _ = checked(tmp_path, {"n": {"type": "integer"}}, {"n": ["7"]}, part)
     rows = sorted(aside(check))
-    assert [(number, reason.partition(":")[0]) for number, reason, _ in rows] == [(2, "ragged"), (4, "ragged"), (5, "n")]
+    assert [(number, reason.partition(":")[0]) for number, reason, _ in rows] == [
+        (2, "ragged"),
+        (4, "ragged"),
+        (5, "n"),
+    ]
     assert check.report.rows_in == 5 and check.report.rows_accepted == 2
 
 
 def test_a_null_where_nulls_are_allowed_breaks_no_rule(tmp_path):
     column = {"type": "category", "nulls": True, "allowed": ["a"]}
     check, right = checked(tmp_path, {"c": column}, {"c": [None, "a", "b"]})
-    assert right.to_series().to_list() == [None, "a"] and check.report.reasons == {"c: not an allowed value": 1}
+    assert right.to_series().to_list() == [None, "a"] and check.report.reasons == {
+        "c: not an allowed value": 1
+    }
 
 
 def test_warned_rows_stay(tmp_path):
@@ -92,7 +102,9 @@ def test_a_column_that_one_of_several_files_lacks_is_told_once(tmp_path):
 def test_a_source_of_types_that_no_contract_knows_is_refused_in_one_line(tmp_path):
     nested = pl.DataFrame({"n": [[1], [2]]})
     with pytest.raises(SourceError, match="found") as caught:
-        checked(tmp_path, {"n": {"type": "date"}, "m": {"type": "text"}}, nested.with_columns(m=pl.struct("n")))
+        checked(
+            tmp_path, {"n": {"type": "date"}, "m": {"type": "text"}}, nested.with_columns(m=pl.struct("n"))
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -123,7 +135,10 @@ def test_bounds_are_inclusive_and_in_the_columns_type(tmp_path, column, right, w
         ({"type": "integer", "min": "one"}, "expected a whole number; found 'one'"),
         ({"type": "integer", "max": True}, "expected a whole number; found True"),
         ({"type": "boolean", "allowed": [1]}, "expected true or false; found 1"),
-        ({"type": "date", "max": "tomorrow"}, "expected a date such as 2017-08-15, or `today`; found 'tomorrow'"),
+        (
+            {"type": "date", "max": "tomorrow"},
+            "expected a date such as 2017-08-15, or `today`; found 'tomorrow'",
+        ),
     ],
 )
 def test_a_limit_that_is_not_of_the_columns_type_is_a_wrong_problem(column, message):

@@ -1,14 +1,12 @@
 from typing import Dict
 
-from kfp.dsl import Artifact, Output
-
 from components._base import component
 
 __all__ = ["fingerprint"]
 
 
 @component
-def fingerprint(problem: str, data: str, normalised: Output[Artifact]) -> Dict[str, str]:
+def fingerprint(*, problem: str, data: str) -> Dict[str, str]:
     """Hash all that a run depends on.
 
     Never cached itself. Its hashes are parameters of the other tasks, so that those run again when
@@ -19,11 +17,8 @@ def fingerprint(problem: str, data: str, normalised: Output[Artifact]) -> Dict[s
         data: Folder, or object-store or web address, under which the sources are found.
 
     Returns:
-        normalised: The problem as JSON with every default written out.
         Output: Hashes by name: problem, data, lock (libraries), code.
     """
-    from pathlib import Path
-
     from cd4ml.steps.fingerprint import fingerprint as step
 
-    return step(problem=problem, data=data, out=Path(normalised.path))
+    return step(problem=problem, data=data)

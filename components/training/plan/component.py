@@ -9,7 +9,7 @@ __all__ = ["plan"]
 
 @component
 def plan(
-    problem: Input[Artifact], dataset: Input[Dataset], fingerprint: Dict[str, str]
+    *, problem: Input[Artifact], dataset: Input[Dataset], fingerprint: Dict[str, str]
 ) -> List[Dict[str, Any]]:
     """List what to search: one task a candidate family.
 

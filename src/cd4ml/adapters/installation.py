@@ -35,6 +35,6 @@ def code_hash(root: Path | None = None) -> str:
 def lock_hash() -> str:
     """Return the SHA-256 over names and versions of all that is installed beside cd4ml."""
     # A distribution whose metadata are damaged has no name, and no version that could be told.
-    named = [(item.metadata["Name"], item.version) for item in metadata.distributions()]
-    found = {f"{name.lower()}=={version}" for name, version in named if name and name.lower() != "cd4ml"}
+    named = [item for item in metadata.distributions() if "Name" in item.metadata]
+    found = {f"{item.name.lower()}=={item.version}" for item in named if item.name.lower() != "cd4ml"}
     return sha256_bytes("\n".join(sorted(found)).encode())

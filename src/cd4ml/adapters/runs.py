@@ -156,8 +156,8 @@ class RunStore:
             known_problems = {str(run.get("problem")) for run in self.list()}
             of = f"'{problem}'" + (f" on the branch '{branch}'" if branch else "")
             raise NotFoundError(
-                f"there are no runs of {of}{nearest(problem, known_problems - {problem})};"
-                " 'cd4ml runs list' shows what there is"
+                f"there are no runs of {of}; 'cd4ml runs list' shows what there is"
+                f"{nearest(problem, known_problems - {problem})}"
             )
         points = [point for run in reversed(runs) if (point := _point(run, metric))]
         if not points:

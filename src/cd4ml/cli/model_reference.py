@@ -30,9 +30,9 @@ def split_reference(reference: str) -> Path | tuple[str, str]:
     What holds a "/" or is an existing folder is a path.
     """
     path = _path(reference)
-    if path.is_dir():
+    if reference and path.is_dir():
         return path
-    if "/" in reference or reference in {"", ".", ".."}:
+    if not reference or "/" in reference:
         raise UsageError(
             f"'{reference}' is no folder; give the folder of a bundle, or NAME, NAME@champion or NAME@3"
         )

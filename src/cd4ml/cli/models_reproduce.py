@@ -16,7 +16,7 @@ from cd4ml.cli.table import table
 from cd4ml.errors import GateRejected, UsageError
 
 if TYPE_CHECKING:
-    from cd4ml.steps.reproduce import Reproduction
+    from cd4ml.steps.reproduce import Comparison, Reproduction
 
 __all__ = ["reproduce"]
 
@@ -75,11 +75,22 @@ def _lines(model: str, found: Reproduction) -> Iterator[str]:
             else f"its predictions differ by up to {distance:.3g}"
         )
         yield f"{model}: NOT the same; {apart}"
-    compared = [*found.models, *([found.search] if found.search else [])]
-    rows = [("same" if one.same else "other", one.name, one.recorded, one.found) for one in compared]
+    rows = [("same" if one.same else "other", one.name, one.recorded, one.found) for one in found.models]
+    if found.search:
+        rows.append(("same" if found.search.same else "other", "winner of the search", *_winners(found.search)))
     for axis in found.axes:
         rows += [(axis, one.name, one.recorded, one.found) for one in getattr(found, axis)]
     yield from table(("", "what", "recorded", "now"), rows)
+
+
+def _winners(search: Comparison) -> tuple[str, str]:
+    """Return the candidates' names, and what of their parameters is not the same."""
+    from cd4ml.adapters.differences import differences
+
+    then, now = search.recorded, search.found
+    other = differences([then["parameters"], now["parameters"]])
+    texts = [", ".join(f"{row.name}={row.values[place]}" for row in other) for place in (0, 1)]
+    return f"{then['name']} {texts[0]}".strip(), f"{now['name']} {texts[1]}".strip()
 
 
 def _reason(found: Reproduction) -> str:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from cd4ml.domain.hashing import uniform_hash
 from cd4ml.domain.search_space import sample_space
-from cd4ml.errors import UsageError
+from cd4ml.errors import BudgetError, UsageError
 
 __all__ = ["Rung", "nested_sample", "sample_space", "schedule", "survivors"]
 
@@ -60,8 +60,10 @@ def schedule(
 
     Raises
     ------
-    UsageError
+    BudgetError
         If the budget does not pay for one candidate on all rows; the message names the smallest that does.
+    UsageError
+        If a number is too small.
     """
     for name, value, least in (
         ("candidates", candidates, 1),
@@ -72,7 +74,7 @@ def schedule(
         if value < least:
             raise UsageError(f"{name} must be at least {least}; found {value}")
     if budget_row_fits < rows * folds:
-        raise UsageError(
+        raise BudgetError(
             f"the budget of {budget_row_fits} row fits does not pay for one candidate on {rows} rows in "
             f"{folds} folds; the smallest that does is {rows * folds}"
         )

@@ -203,7 +203,7 @@ def _slices(problem: Problem, evaluation: Json) -> list[str]:
     lines += [f"{primary} by slice, the largest {_MOST_SLICES} of each column; all are in slices.json.", ""]
     rows = []
     for column, items in sorted(columns.items()):
-        largest = sorted(items, key=lambda item: (-item["n"], item["slice"]))[:_MOST_SLICES]
+        largest = sorted(items, key=lambda item: -int(item["n"]))[:_MOST_SLICES]
         rows += [[column, item["slice"], f"{item['n']:,}", _interval(item[primary])] for item in largest]
     return [*lines, *_table(["column", "slice", "rows", primary], rows)]
 

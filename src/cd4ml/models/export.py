@@ -19,12 +19,13 @@ from cd4ml.errors import Cd4mlError, UsageError
 from cd4ml.models.fit import LARGEST, Fitted
 from cd4ml.models.thresholds import final_estimator
 
-__all__ = ["INPUT", "OPSETS", "OUTPUT", "onnx_bytes", "to_onnx"]
+__all__ = ["INPUT", "MAX_BYTES", "OPSETS", "OUTPUT", "onnx_bytes", "to_onnx"]
 
 INPUT, OUTPUT = "features", "prediction"
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 _IR_VERSION = 8
-_MAX_BYTES = 1_500_000_000  # a protobuf message ends at 2 GiB
+MAX_BYTES = 1_500_000_000
+"""A protobuf message ends at 2 GiB."""
 
 
 @dataclass
@@ -53,7 +54,7 @@ class _Graph:
         return name
 
 
-def to_onnx(fitted: Fitted, names: list[str] | tuple[str, ...]) -> bytes:
+def to_onnx(fitted: Fitted, names: list[str] | tuple[str, ...], *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the model as ONNX bytes; the same estimator gives the same bytes.
 
     Input `features` is float32 of shape (n, k) with NaN for no value; output `prediction` is float32 of shape
@@ -63,6 +64,8 @@ def to_onnx(fitted: Fitted, names: list[str] | tuple[str, ...]) -> bytes:
     ----------
     names : sequence of str
         Names of the k features, kept in the model's metadata.
+    max_bytes : int
+        Larger models are refused.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def to_onnx(fitted: Fitted, names: list[str] | tuple[str, ...]) -> bytes:
     else:
         _trees(graph, final_estimator(estimator), len(names), fitted.task)
     _original_scale(graph, fitted)
-    return _bytes(graph, fitted, list(names))
+    return _bytes(graph, fitted, list(names), max_bytes)
 
 
 def _impute(graph: _Graph, estimator: Any, dtype: type[np.generic]) -> None:
@@ -158,7 +161,7 @@ def _original_scale(graph: _Graph, fitted: Fitted) -> None:
     graph.nodes[-1].output[0] = OUTPUT
 
 
-def _bytes(graph: _Graph, fitted: Fitted, names: list[str]) -> bytes:
+def _bytes(graph: _Graph, fitted: Fitted, names: list[str], max_bytes: int) -> bytes:
     import json
 
     from onnx import TensorProto, checker, helper
@@ -178,9 +181,9 @@ def _bytes(graph: _Graph, fitted: Fitted, names: list[str]) -> bytes:
     )
     helper.set_model_props(model, {"features": json.dumps(names)})
     size = model.ByteSize()
-    if size > _MAX_BYTES:
+    if size > max_bytes:
         raise Cd4mlError(
-            f"the exported {fitted.family} has {size / 1e9:.1f} GB, more than one file holds; lower "
+            f"the exported {fitted.family} has {size / 1e9:.3g} GB, more than one file holds; lower "
             "n_estimators or raise min_samples_leaf"
         )
     checker.check_model(model, full_check=True)

@@ -8,7 +8,10 @@ from typing import Any
 from cd4ml.errors import ProblemError, UsageError, nearest
 from cd4ml.problem import Candidate
 
-__all__ = ["FAMILIES", "build", "complete", "simplicity"]
+__all__ = ["FAMILIES", "MEDIAN", "build", "complete", "simplicity"]
+
+MEDIAN = 0.5
+"""What `loss: quantile` predicts where no other quantile is asked."""
 
 _BOOSTING: dict[str, Any] = {
     "learning_rate": 0.1,
@@ -152,8 +155,8 @@ def _boosting(
     if task == "classification":
         return HistGradientBoostingClassifier(**common)
     loss = "quantile" if quantile is not None else candidate.loss or "squared_error"
-    if loss == "quantile" and quantile is None:
-        quantile = 0.5
+    if loss == "quantile":
+        quantile = MEDIAN if quantile is None else quantile
     return HistGradientBoostingRegressor(**common, loss=loss, quantile=quantile)
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cd4ml.errors import DataError
+from cd4ml.errors import DataError, ProblemError
 from cd4ml.models.data import FloatArray, Matrix
-from cd4ml.models.families import build, complete
-from cd4ml.models.threads import fitting_threads, usable_cores
+from cd4ml.models.families import MEDIAN, build, complete
+from cd4ml.models.threads import fitting_threads, usable_cores, wait_asleep
 from cd4ml.models.thresholds import floor_thresholds
 from cd4ml.problem import Candidate, Problem
 
@@ -22,6 +21,8 @@ __all__ = ["LARGEST", "Fitted", "fit"]
 LARGEST = float(np.finfo(np.float32).max)
 """No prediction is above: it is served as float32."""
 _LINEAR = ("ridge", "logistic")
+_BINNED_ROWS = 200_000  # of more, boosting draws so many by weight and takes its bins from them
+_LEAST_KNOWN = 20
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Fitted:
     def unclipped(self, X: Matrix) -> FloatArray:
         """Return predictions on the original scale before they are raised to the minimum, shape (n,)."""
         inputs = _as_fitted(self.family, X)
-        with _threads(self.family):
+        with fitting_threads(_most_threads(self.family)):
             if self.task == "classification":
                 return np.asarray(self.estimator.predict_proba(inputs)[:, 1], dtype=np.float64)
             raw = np.asarray(self.estimator.predict(inputs), dtype=np.float64)
@@ -110,12 +111,19 @@ def fit(
     Raises
     ------
     DataError
-        If there are no rows, or the estimator refuses them; the message names the candidate.
+        If there are no rows, one class alone, or the estimator refuses them; the message names the candidate.
+    ProblemError
+        If a parameter is unknown or out of its range.
     """
     if X.dtype != np.float32:
         raise DataError(f"features must be float32, as they are served; found {X.dtype}")
     if not len(X):
         raise DataError(f"candidate '{candidate.name}' needs rows to fit on; found none")
+    if problem.task == "classification" and np.unique(y).size < 2:
+        raise DataError(f"candidate '{candidate.name}' needs rows of both classes; found {y[0]:g} alone")
+    wait_asleep()
+    if quantile is None and candidate.loss == "quantile":
+        quantile = MEDIAN
     estimator = build(candidate, problem.task, parameters, seed, quantile)
     log1p = problem.target.transform == "log1p"
     target = np.log1p(np.maximum(y, 0.0)) if log1p else np.asarray(y, dtype=np.float64)
@@ -124,7 +132,10 @@ def fit(
         if candidate.family == "gradient_boosting"
         else {"model__sample_weight": weight}
     )
-    _fit(estimator, candidate, _as_fitted(candidate.family, X), target, weights)
+    inputs = _as_fitted(candidate.family, X)
+    if candidate.family == "gradient_boosting":
+        inputs = _fill_empty(inputs, weight)
+    _fit(estimator, candidate, inputs, target, weights)
     floor_thresholds(estimator)
     default = "log_loss" if problem.task == "classification" else "squared_error"
     return Fitted(
@@ -145,8 +156,25 @@ def _as_fitted(family: str, X: Matrix) -> npt.NDArray[np.floating[Any]]:
     return X.astype(np.float64) if family in _LINEAR else X
 
 
-def _threads(family: str) -> AbstractContextManager[object]:
-    return nullcontext() if family in _LINEAR else fitting_threads()
+def _fill_empty(X: npt.NDArray[np.floating[Any]], weight: FloatArray) -> npt.NDArray[np.floating[Any]]:
+    """Return the features with 0 in columns without values, which boosting then never splits.
+
+    scikit-learn 1.9 cannot bin a column of which no row that counts has a value, such as the lag of a year
+    in the first fold; nor one so rare that the rows which it draws for the bins may all miss it.
+    """
+    total, sampled = float(weight.sum()), len(X) > _BINNED_ROWS
+    known = np.array([weight[~np.isnan(X[:, index])].sum() for index in range(X.shape[1])])
+    empty = known * _BINNED_ROWS < _LEAST_KNOWN * total if sampled else known <= 0
+    if not empty.any():
+        return X
+    filled = X.copy()
+    filled[:, empty] = 0
+    return filled
+
+
+def _most_threads(family: str) -> int | None:
+    """Return the most threads: BLAS adds up in another order, to other digits, when it has more."""
+    return 1 if family in _LINEAR else None
 
 
 def _fit(
@@ -156,13 +184,17 @@ def _fit(
     target: FloatArray,
     weights: Mapping[str, FloatArray],
 ) -> None:
+    from sklearn.utils._param_validation import InvalidParameterError
+
     if candidate.family == "random_forest":
         estimator.set_params(model__n_jobs=usable_cores())
     try:
-        with fitting_threads():
+        with fitting_threads(_most_threads(candidate.family)):
             estimator.fit(X, target, **weights)
     except ValueError as error:
         line = " ".join(str(error).split())
+        if isinstance(error, InvalidParameterError):
+            raise ProblemError(line, ("candidates", candidate.name)) from error
         raise DataError(
             f"candidate '{candidate.name}' ({candidate.family}) cannot be fitted: {line}"
         ) from error

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cd4ml.domain.halving import nested_sample
-from cd4ml.domain.metrics import improvement
+from cd4ml.domain.metrics import METRICS, improvement
 from cd4ml.models.data import HOLDOUT, Dataset, FloatArray, Matrix, rows_of
+from cd4ml.models.search import primary_score
 from cd4ml.models.session import open_session, run
 from cd4ml.problem import Problem
 
@@ -48,8 +49,9 @@ def permutation_importance(
     Returns
     -------
     list of {"feature", "increase", "low", "high"}
-        By falling increase. 0.1 means that the distance of the metric from its ideal value grows by a tenth, 0
-        that the feature does not matter (or that another says the same). The interval is over clusters.
+        By falling increase. 0.1 means that the distance of the metric from its ideal value grows by a tenth,
+        0 that the feature does not matter (or that another says the same). The interval is over clusters.
+        Empty for a model without error, of which no growth can be told.
     """
     held = rows_of(dataset, HOLDOUT)
     rows = held[nested_sample(len(held), min(len(held), MAX_ROWS), seed)]
@@ -58,7 +60,10 @@ def permutation_importance(
         np.tile(values[rows], repeats) for values in (dataset.y, dataset.weight, dataset.cluster)
     )
     session = open_session(onnx, threads)
-    reference = np.tile(run(session, X), repeats)
+    predicted = run(session, X)
+    if primary_score(problem, dataset, rows, predicted) == METRICS[problem.metrics.primary].best:
+        return []
+    reference = np.tile(predicted, repeats)
     rng = np.random.Generator(np.random.PCG64(seed))
     orders = [rng.permutation(len(rows)) for _ in range(repeats)]
     found = []

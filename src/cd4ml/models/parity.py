@@ -20,10 +20,12 @@ from cd4ml.models.fit import Fitted
 from cd4ml.models.session import open_session, run
 from cd4ml.models.thresholds import split_values
 
-__all__ = ["MAX_PROBES", "Parity", "check_parity", "probe_rows"]
+__all__ = ["BASE_ROWS", "MAX_PROBES", "Parity", "Probes", "check_parity", "probe_rows"]
 
 MAX_PROBES = 200_000
 """Most rows at split values; beyond it they are sampled with the seed."""
+BASE_ROWS = 4
+"""Holdout rows in which a value is tried: not every row reaches the node that splits there."""
 _BLOCK_ROWS = 100_000
 
 
@@ -61,14 +63,15 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class _Probes:
-    """Rows to be made: holdout row `base` with `feature` set to `value`."""
+class Probes:
+    """Rows to be made: holdout row `base` with `feature` set to `value`; arrays of shape (probes,)."""
 
     base: Any
     feature: Any
     value: Any
 
     def matrix(self, X: Matrix, start: int, stop: int) -> Matrix:
+        """Return the rows from `start` to `stop`, float32 of shape (rows, k)."""
         made: Matrix = X[self.base[start:stop]]
         made[np.arange(len(made)), self.feature[start:stop]] = self.value[start:stop]
         return made
@@ -79,8 +82,16 @@ def probe_rows(
     X: Matrix,
     seed: int = 0,
     max_probes: int = MAX_PROBES,
-) -> tuple[_Probes, bool]:
-    """Return what rows are made of a holdout matrix, and whether split values had to be sampled."""
+) -> tuple[Probes, bool]:
+    """Return what rows are made of a holdout matrix, and whether split values had to be sampled.
+
+    Parameters
+    ----------
+    X : float32 array of shape (n, k)
+        Not empty; each split value is put into up to BASE_ROWS rows of it, drawn with the seed.
+    max_probes : int
+        Most rows at split values; the few at odd values come on top.
+    """
     rng = np.random.Generator(np.random.PCG64(seed))
     features, values = [], []
     for index, splits in enumerate(split_values(fitted.estimator, X.shape[1])):
@@ -92,9 +103,11 @@ def probe_rows(
     if sampled:
         kept = np.sort(rng.permutation(len(value))[:max_probes])
         feature, value = feature[kept], value[kept]
+    bases = min(BASE_ROWS, max(1, max_probes // max(1, len(value))))
     odd_feature, odd_value = _odd_values(X)
-    feature, value = np.concatenate([feature, odd_feature]), np.concatenate([value, odd_value])
-    return _Probes(rng.integers(len(X), size=len(value)), feature, value.astype(np.float32)), sampled
+    feature = np.concatenate([np.repeat(feature, bases), np.repeat(odd_feature, BASE_ROWS)])
+    value = np.concatenate([np.repeat(value, bases), np.repeat(odd_value, BASE_ROWS)])
+    return Probes(rng.integers(len(X), size=len(value)), feature, value.astype(np.float32)), sampled
 
 
 def _odd_values(X: Matrix) -> tuple[Any, Any]:
@@ -109,7 +122,7 @@ def _odd_values(X: Matrix) -> tuple[Any, Any]:
     return np.array(features, dtype=np.int64), np.array(values, dtype=np.float32)
 
 
-def _blocks(fitted: Fitted, X: Matrix, probes: _Probes) -> Iterator[tuple[str, int, Matrix]]:
+def _blocks(X: Matrix, probes: Probes) -> Iterator[tuple[str, int, Matrix]]:
     for start in range(0, len(X), _BLOCK_ROWS):
         yield "holdout", start, np.ascontiguousarray(X[start : start + _BLOCK_ROWS])
     for start in range(0, len(probes.base), _BLOCK_ROWS):
@@ -145,7 +158,7 @@ def check_parity(
     probes, sampled = probe_rows(fitted, X_holdout, seed, max_probes)
     max_abs = max_rel = -1.0
     worst: dict[str, Any] = {}
-    for kind, start, block in _blocks(fitted, X_holdout, probes):
+    for kind, start, block in _blocks(X_holdout, probes):
         expected, found = fitted.predict(block), run(session, block)
         absolute, relative = _differences(expected, found)
         max_abs = max(max_abs, float(absolute.max()))

@@ -66,7 +66,8 @@ class Bundle:
             First check the SHA-256 of each file and, where CD4ML_VERIFY_KEY is set, that one of its keys
             signed.
         threads : int
-            Threads of ONNX Runtime within one prediction; 1 is best for single rows.
+            Threads of ONNX Runtime within one prediction; 1 is best for single rows, and repeats to the bit.
+            More add up trees in another order: the last digits of float32 may differ.
         own : bool
             The bundle was written by this process or its parent just now: nobody needs to vouch for it.
 

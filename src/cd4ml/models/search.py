@@ -18,7 +18,8 @@ import numpy.typing as npt
 from cd4ml.domain.halving import nested_sample, sample_space, schedule, survivors
 from cd4ml.domain.hashing import uniform_hash
 from cd4ml.domain.metrics import METRICS, score
-from cd4ml.errors import Cd4mlError, MetricError, NotFoundError, UsageError, nearest
+from cd4ml.domain.search_space import default_candidate
+from cd4ml.errors import BudgetError, MetricError, NotFoundError, UsageError, nearest
 from cd4ml.models.data import HOLDOUT, TRAIN, Dataset, rows_of
 from cd4ml.models.families import simplicity
 from cd4ml.models.fit import Fitted, fit
@@ -71,8 +72,10 @@ def plan_search(problem: Problem, dataset: Dataset) -> list[Task]:
 
     Raises
     ------
+    BudgetError
+        If the budget is below one row per candidate and fold.
     UsageError
-        If there are no folds, or the budget is below one row per candidate and fold.
+        If there are no folds.
     """
     folds = len(dataset.folds)
     if not folds:
@@ -84,7 +87,7 @@ def plan_search(problem: Problem, dataset: Dataset) -> list[Task]:
     shares = _shares(problem.search.budget_row_fits, [len(p) for p in points.values()])
     rows = min(full, min(shares) // folds)
     if rows < 1:
-        raise UsageError(
+        raise BudgetError(
             f"search.budget_row_fits is {problem.search.budget_row_fits}; {len(points)} candidates in "
             f"{folds} folds need more. Raise it to {len(points) * folds * min(full, MIN_ROWS)} or more"
         )
@@ -229,15 +232,17 @@ def run_search_task(
 
     Raises
     ------
-    Cd4mlError
-        If the time is over, or no point has a finite score.
+    BudgetError
+        If the time is over.
+    MetricError
+        If no point has a finite score.
     """
     candidate = candidate_of(problem, str(task["name"]))
     started = clock()
 
     def check_time() -> None:
         if clock() - started > deadline_seconds:
-            raise Cd4mlError(
+            raise BudgetError(
                 f"the search of '{candidate.name}' took longer than {deadline_seconds:g} s; lower "
                 "search.budget_row_fits or raise search.max_seconds"
             )
@@ -368,11 +373,11 @@ def _quantile(
     y: npt.NDArray[np.float64],
     weight: npt.NDArray[np.float64],
 ) -> Fitted:
-    """Fit the quantile; boosting alone can, so another winner's stock model is boosting with its defaults."""
+    """Fit the quantile, which boosting alone can: beside another winner, with boosting's default point."""
     if problem.stock is None:
         raise UsageError("a quantile needs `stock`; found none")
     if candidate.family != "gradient_boosting":
         boosting = [c for c in problem.candidates if c.family == "gradient_boosting"]
         candidate = boosting[0] if boosting else Candidate(name=candidate.name, family="gradient_boosting")
-        parameters = {}
+        parameters = default_candidate(candidate.search)
     return fit(problem, candidate, parameters, X, y, weight, problem.search.seed, problem.stock.quantile)

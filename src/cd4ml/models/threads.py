@@ -1,4 +1,8 @@
-"""How many threads a fit may use."""
+"""How many threads a fit may use, and how they wait.
+
+Two things made fits ten to a hundred times slower: more threads than granted processors (scikit-learn
+#30662), and OpenMP threads that spin while they wait for one whose processor another process has taken.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["cgroup_cores", "fitting_threads", "usable_cores"]
+__all__ = ["cgroup_cores", "fitting_threads", "usable_cores", "wait_asleep"]
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -22,16 +26,13 @@ def cgroup_cores(folder: Path = _CGROUP) -> float | None:
             period = (folder / "cpu/cpu.cfs_period_us").read_text().strip()
         except OSError:
             return None
-    if quota == "max" or int(quota) <= 0:
+    if not (quota.isdecimal() and period.isdecimal() and int(quota) and int(period)):  # "max" or -1: no limit
         return None
     return int(quota) / int(period)
 
 
 def usable_cores() -> int:
-    """Return how many threads help: affinity, control group and OMP_NUM_THREADS, whichever is least; from 1.
-
-    More threads than granted processors wait for each other: fits were 15 times slower (scikit-learn #30662).
-    """
+    """Return how many threads help, from 1: the least of affinity, control group and OMP_NUM_THREADS."""
     found = [float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)]
     granted = cgroup_cores()
     if granted is not None:
@@ -42,11 +43,19 @@ def usable_cores() -> int:
     return max(1, int(min(found)))
 
 
+def wait_asleep() -> None:
+    """Let OpenMP threads sleep while they wait, unless OMP_WAIT_POLICY says otherwise.
+
+    OpenMP reads it once, when it is loaded: call this before the first import of scikit-learn.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 @contextmanager
-def fitting_threads() -> Iterator[int]:
-    """Cap OpenMP within the block to `usable_cores`, which is yielded."""
+def fitting_threads(limit: int | None = None) -> Iterator[int]:
+    """Cap OpenMP and BLAS within the block to `usable_cores`, and to `limit`; the cap is yielded."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    count = usable_cores()
+    count = usable_cores() if limit is None else min(limit, usable_cores())
     with threadpool_limits(limits=count):
         yield count

@@ -36,6 +36,10 @@ def candidates(metrics: Json, search: Json, metric: MetricView, second: str = ""
         section.tables.append(_scores(named, keys, winner))
     section.tables += _trials(search)
     section.intro += _spent(search)
+    if winner and named:
+        section.intro.append(
+            f"{words(winner).capitalize()} was chosen on the folds; the holdout did not choose."
+        )
     return section
 
 

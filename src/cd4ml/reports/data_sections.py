@@ -104,8 +104,8 @@ def _origin(dataset: Json, manifest: Json) -> list[str]:
     identity, span = manifest.get("id") or dataset.get("snapshot"), manifest.get("time")
     said = [f"Snapshot {short_id(identity)}"] if identity else []
     if isinstance(span, Mapping):
-        said.append(f"facts from {' to '.join(days([span.get('first'), span.get('last')]))}")
-    return [f"{'; '.join(said).capitalize()}."] if said else []
+        said.append(f"Facts from {' to '.join(days([span.get('first'), span.get('last')]))}")
+    return [" · ".join(said)] if said else []
 
 
 def _rows_of(value: object) -> int | None:
@@ -202,8 +202,8 @@ def lineage(verdict: Json, lineage: Json, checks: Json) -> Section:
     """Return ids, versions, parameters and the checks of the exported model."""
     section = Section("lineage", "Lineage", absent="no lineage was recorded.")
     section.tables += pairs("What was judged", verdict.get("subject"))
-    section.tables += pairs("How it was made", _made(lineage))
     section.tables += pairs("Checks of the exported model", _checked(checks))
+    section.tables += pairs("How it was made", _made(lineage))
     section.tables += pairs("Versions", checks.get("versions") or lineage.get("versions"))
     section.tables += pairs("Lineage as recorded", lineage, folded="The whole lineage")
     section.tables += pairs("Checks as recorded", checks, folded="All that was checked")

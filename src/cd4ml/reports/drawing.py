@@ -17,7 +17,7 @@ from cd4ml.reports.formats import number
 
 __all__ = ["CHARACTER", "ROW", "WIDTH", "Canvas", "Scale", "axes", "shorten", "spread", "time_ticks"]
 
-WIDTH = 480.0
+WIDTH = 440.0
 CHARACTER = 7.4
 """Generous width of one character of the figures' 13 px text."""
 ROW = 16.0
@@ -75,20 +75,24 @@ class Scale:
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * (1 - 1e-9))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [(index * step, tick_text(index * step, step)) for index in range(first, last + 1)]
+        largest = max(abs(first), abs(last)) * step
+        return [(index * step, tick_text(index * step, step, largest)) for index in range(first, last + 1)]
 
 
-def tick_text(value: float, step: float) -> str:
-    """Write a tick with the digits that its step needs, and large ones in thousands or millions."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if max(abs(value), step) >= size:
-            unit = size if letter != "k" else 1e3
-            return f"{value / unit:.{max(0, math.ceil(-math.log10(step / unit) - 1e-9))}f}{letter}".replace(
-                "-", "−"
-            )
+def tick_text(value: float, step: float, largest: float = 0.0) -> str:
+    """Write a tick with the digits that its step needs, in thousands or more where the largest needs them."""
+    if value == 0:
+        return _decimals(0.0, step) if step >= 1e-4 and largest < 1e4 else "0"
+    for least, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if max(abs(value), step, largest) >= least:
+            return _decimals(value / unit, step / unit) + letter
     if step < 1e-4:
-        digits = max(0, math.floor(math.log10(abs(value) / step) + 1e-9) + 1) if value else 0
-        return f"{value:.{digits}e}".replace("-", "−") if value else "0"
+        digits = max(0, math.floor(math.log10(abs(value) / step) + 1e-9) + 1)
+        return f"{value:.{digits}e}".replace("-", "−")
+    return _decimals(value, step)
+
+
+def _decimals(value: float, step: float) -> str:
     return f"{value:,.{max(0, math.ceil(-math.log10(step) - 1e-9))}f}".replace("-", "−")
 
 

@@ -22,7 +22,7 @@ SMALL_ROWS = 30
 def over_time(evaluation: Json, metrics: Json, metric: MetricView, target: str) -> Section:
     """Return actual against predicted, and the metric, along the holdout."""
     section = Section("over-time", "Errors over time", absent="the holdout was not cut by time.")
-    buckets: Sequence[Json] = evaluation.get("over_time") or []
+    buckets: list[Json] = [one for one in evaluation.get("over_time") or [] if moment(one.get("time"))]
     if not buckets:
         return section
     at = [str(bucket.get("time")) for bucket in buckets]
@@ -34,7 +34,7 @@ def over_time(evaluation: Json, metrics: Json, metric: MetricView, target: str) 
     ]
     if best is not None:
         sums = [(b.get("baselines") or {}).get(best[0]) for b in buckets]
-        series.append(Series(words(best[0]), sums))
+        series.append(Series("baseline", sums))
     label = f"Actual, model and the best baseline, {words(best[0])}" if best else "Actual and model"
     svg = lines(at, series, label=label, unit=f"{words(target)} in a {width}", zero=True)
     note = f"Sum of {words(target)} over the holdout rows of a {width}."
@@ -82,7 +82,13 @@ def _slice_figure(column: str, items: Sequence[Json], metric: MetricView, whole:
     ordered = sorted(items, key=lambda item: -_known_distance(metric, item))
     marks = [2 if _is_small(item, item.get(metric.name)) else 0 for item in ordered]
     rows = [
-        interval_dot(str(item.get("slice")), item.get(metric.name), mark, f"{count(item.get('n'))} rows")
+        interval_dot(
+            str(item.get("slice")),
+            item.get(metric.name),
+            mark,
+            f"{count(item.get('n'))} rows",
+            "few" if mark else "",
+        )
         for item, mark in zip(ordered, marks, strict=True)
     ]
     title = f"{metric.title} by {words(column)}"
@@ -90,20 +96,22 @@ def _slice_figure(column: str, items: Sequence[Json], metric: MetricView, whole:
     svg = dots(rows[:SHOWN], label=title, axis=metric.axis, reference=reference)
     note = f"The worst {SHOWN} of {len(rows)}." if len(rows) > SHOWN else "Worst first."
     note += " Grey: too few rows or clusters to judge by." if 2 in marks[:SHOWN] else ""
-    said = estimates([item.get(metric.name) for item in ordered])
-    cells: list[list[Cell]] = [
-        [
-            str(item.get("slice")),
-            count(item.get("n")),
-            count(item.get("clusters")),
-            one,
-            "too small" if mark else "–",
-        ]
-        for item, one, mark in zip(ordered, said, marks, strict=True)
+    return Figure(svg, title, note, _slice_table(column, title, ordered, marks, metric))
+
+
+def _slice_table(
+    column: str, title: str, items: Sequence[Json], marks: Sequence[int], metric: MetricView
+) -> Grid:
+    said = estimates([item.get(metric.name) for item in items])
+    rows: list[list[Cell]] = [
+        [str(item.get("slice")), count(item.get("n")), count(item.get("clusters")), one]
+        for item, one in zip(items, said, strict=True)
     ]
-    head = (words(column), "rows", "clusters", metric.title, "note")
-    table = Grid(title, head, cells, frozenset({head[0], "note"}), "Table with rows and clusters")
-    return Figure(svg, title, note, table)
+    head: tuple[str, ...] = (words(column), "rows", "clusters", metric.title)
+    if any(marks):
+        head = (*head, "note")
+        rows = [[*row, "too small" if mark else "–"] for row, mark in zip(rows, marks, strict=True)]
+    return Grid(title, head, rows, frozenset({head[0], "note"}), "Table with rows and clusters")
 
 
 def _known_distance(metric: MetricView, item: Json) -> float:
@@ -143,7 +151,9 @@ def quality(evaluation: Json, target: str) -> Section:
 
 
 def _probabilities(evaluation: Json) -> Section:
-    section = Section("quality", "Calibration and ranking", absent="there is no calibration and no curve.")
+    section = Section(
+        "quality", "Calibration and ranking", side=True, absent="there is no calibration and no curve."
+    )
     bins: Sequence[Json] = evaluation.get("calibration") or []
     if bins:
         points = [(one.get("predicted"), one.get("actual")) for one in bins]

@@ -364,24 +364,30 @@ def _legend(canvas: Canvas, kinds: Sequence[str]) -> None:
 
 
 def heatmap(names: Sequence[str], rows: Sequence[Sequence[Value]], *, label: str) -> Markup:
-    """Draw a square matrix of values in [-1, 1]; each cell says its value and shows its sign by colour."""
+    """Draw a square matrix of values in [-1, 1]; its columns bear the numbers of its rows."""
     if not names:
         return nothing(label)
-    room = min(130.0, max(map(len, names)) * CHARACTER + 8)
+    numbered = [f"{index} {name}" for index, name in enumerate(names, 1)]
+    room = min(160.0, max(map(len, numbered)) * CHARACTER + 8)
     side = (WIDTH - room) / len(names)
     canvas = Canvas(side * len(names) + 22, label)
     for i, name in enumerate(names):
         middle = 20 + (i + 0.5) * side
-        canvas.text(0, middle + 4.5, shorten(name, int((room - 8) / CHARACTER + 0.01)), "t", title=name)
-        short = shorten(name, max(2, int(side / CHARACTER) - 1))
-        canvas.text(room + (i + 0.5) * side, 13, short, "m", anchor="middle", title=name)
+        said = shorten(numbered[i], int((room - 8) / CHARACTER + 0.01), middle=True)
+        if side >= ROW:
+            canvas.text(0, middle + 4.5, said, "t", title=name)
+            canvas.text(room + (i + 0.5) * side, 13, str(i + 1), "m", anchor="middle", title=name)
         for j, value in enumerate(rows[i]):
-            known = finite(value)
-            title = f"{name} and {names[j]}: {number(known)}"
-            strength = 0 if known is None else min(4, round(abs(known) * 4))
-            shade = f"h{'n' if (known or 0) < 0 else 'p'}{strength}"
-            canvas.box(room + j * side + 1, 20 + i * side + 1, side - 2, side - 2, shade, title)
-            if known is not None and side >= 30:
-                words = f"{known:.2f}".replace("-", "−").replace("0.", ".")
-                canvas.text(room + (j + 0.5) * side, middle + 4.5, words, f"ht{strength}", anchor="middle")
+            _cell(canvas, (room + j * side, 20 + i * side, side), finite(value), f"{name} and {names[j]}")
     return canvas.svg()
+
+
+def _cell(canvas: Canvas, where: tuple[float, float, float], value: Value, said: str) -> None:
+    """Draw a cell of a matrix, whose colour says the sign and the size of its value."""
+    left, top, side = where
+    strength = 0 if value is None else min(4, round(abs(value) * 4))
+    shade = f"h{'n' if (value or 0) < 0 else 'p'}{strength}"
+    canvas.box(left + 1, top + 1, side - 2, side - 2, shade, f"{said}: {number(value)}")
+    if value is not None and side >= 30:
+        words = f"{value:.2f}".replace("-", "−").replace("0.", ".")
+        canvas.text(left + side / 2, top + side / 2 + 4.5, words, f"ht{strength}", anchor="middle")

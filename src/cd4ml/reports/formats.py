@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +25,7 @@ __all__ = [
     "percent",
     "share_band",
     "short_id",
+    "slug",
     "stretch",
     "words",
 ]
@@ -78,7 +81,7 @@ def _decimals(known: Sequence[float]) -> int:
 
 
 def _fixed(value: float, decimals: int) -> str:
-    if abs(value) >= 1e15:
+    if value == 0 or abs(value) >= 1e15:
         return _decimal(value)
     text = f"{value:,.{decimals}f}"
     return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
@@ -128,6 +131,13 @@ def share_band(interval: object) -> str:
     """Write an interval of fractions in per cent as "low to high", or "" when it lacks an end."""
     low, high = limits(interval)
     return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+
+
+def slug(name: object) -> str:
+    """Return a name that may stand in an id; two names that differ stay different."""
+    text = str(name)
+    safe = re.sub("[^A-Za-z0-9_-]+", "-", text)
+    return safe if safe == text else f"{safe.strip('-')}-{zlib.crc32(text.encode()):08x}"
 
 
 def stretch(seconds: object) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 from cd4ml.domain.metrics import METRICS
 from cd4ml.reports.figures import Dot
-from cd4ml.reports.formats import alike, band, finite, limits, number, percent, words
+from cd4ml.reports.formats import alike, finite, limits, percent, words
 from cd4ml.reports.page import Estimate
 
-__all__ = ["MetricView", "best_baseline", "estimate_of", "estimates", "interval_dot", "scored"]
+__all__ = ["MetricView", "best_baseline", "estimate_of", "estimates", "interval_dot"]
 
 Json = Mapping[str, Any]
 _INITIALS = {"auc", "mae", "nwrmsle", "pr", "rmse", "rmsle", "roc", "wape"}
@@ -54,26 +54,20 @@ def estimate_of(value: object) -> float | None:
     return finite(value.get("estimate") if isinstance(value, Mapping) else value)
 
 
-def scored(value: object) -> str:
-    """Write an interval as "estimate [low to high]"."""
-    inner = band(value)
-    return number(estimate_of(value)) + (f" [{inner}]" if inner else "")
-
-
 def estimates(values: Sequence[object]) -> list[Estimate]:
     """Write intervals that are compared with each other, with the same decimals."""
-    flat = [number for value in values for number in (estimate_of(value), *limits(value))]
+    flat = [one for value in values for one in (estimate_of(value), *limits(value))]
     said = alike(flat)
     return [
-        Estimate(said[3 * index], f"{low} to {high}" if low != "–" and high != "–" else "")
+        Estimate(said[3 * index], f"{low} to {high}" if "–" not in (low, high) and low != high else "")
         for index, (low, high) in enumerate(zip(said[1::3], said[2::3], strict=True))
     ]
 
 
-def interval_dot(label: str, value: object, mark: int = 0, note: str = "") -> Dot:
+def interval_dot(label: str, value: object, mark: int = 0, note: str = "", tag: str = "") -> Dot:
     """Return the row of a dot chart for an interval."""
     low, high = limits(value)
-    return Dot(label, estimate_of(value), low, high, mark, note)
+    return Dot(label, estimate_of(value), low, high, mark, note, tag)
 
 
 def best_baseline(metrics: Json, metric: MetricView) -> tuple[str, Any] | None:

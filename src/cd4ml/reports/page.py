@@ -126,12 +126,12 @@ class Section:
     absent: str = ""
     part: str = ""
     side: bool = False
-    """Whether the first table stands beside a single figure, where there is room."""
+    """Whether the first table stands beside the last of an odd number of figures, where there is room."""
 
     @property
     def beside(self) -> Grid | None:
-        """The table that stands beside a single figure."""
-        return self.tables[0] if self.side and self.tables and len(self.figures) == 1 else None
+        """The table that stands beside the last figure."""
+        return self.tables[0] if self.side and self.tables and len(self.figures) % 2 else None
 
     @property
     def loose(self) -> list[Grid]:
@@ -164,6 +164,15 @@ def chips(statuses: Sequence[str]) -> list[str]:
     return [f"{statuses.count(word)} {word}" for word in order if word in statuses]
 
 
+def _breakable(text: str) -> Markup:
+    """Return escaped text that may be broken after its colons and underscores."""
+    from markupsafe import Markup, escape
+
+    broken = Markup("<wbr>")
+    parts = re.split("(?<=[:_])", text)
+    return broken.join(escape(part) for part in parts)
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -178,6 +187,7 @@ def _environment() -> Environment:
     )
     made.tests["status"] = lambda value: isinstance(value, Status)
     made.tests["estimate"] = lambda value: isinstance(value, Estimate)
+    made.filters["breakable"] = _breakable
     made.tests["code"] = lambda value: isinstance(value, Code)
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,19 @@ from markupsafe import Markup
 
 from cd4ml.reports.data_sections import anomalies, table_rows
 from cd4ml.reports.figures import Dot, dots, heatmap, histogram
-from cd4ml.reports.formats import count, day, days, finite, moment, number, percent, short_id, stretch, words
+from cd4ml.reports.formats import (
+    count,
+    day,
+    days,
+    finite,
+    moment,
+    number,
+    percent,
+    short_id,
+    slug,
+    stretch,
+    words,
+)
 from cd4ml.reports.page import Cell, Figure, Grid, Section, Status, pairs, render
 
 __all__ = ["profile_page"]
@@ -65,7 +78,7 @@ def _table(name: str, table: Json) -> list[Section]:
     """Return the overview of a table and the distributions of its columns."""
     columns: Mapping[str, Json] = table.get("columns") or {}
     rows = finite(table.get("rows"))
-    overview = Section(f"table-{name}", words(name).capitalize(), part="Table")
+    overview = Section(f"table-{slug(name)}", words(name).capitalize(), part="Table")
     overview.intro.append(f"{count(rows)} rows, {len(columns)} columns.")
     if table.get("sampled"):
         overview.intro.append(
@@ -77,7 +90,9 @@ def _table(name: str, table: Json) -> list[Section]:
     found = _correlations(table.get("correlations"))
     if found:
         overview.figures.append(found)
-    shapes = Section(f"columns-{name}", f"Columns of {words(name)}", absent="no distributions were taken.")
+    shapes = Section(
+        f"columns-{slug(name)}", f"Columns of {words(name)}", absent="no distributions were taken."
+    )
     for column, one in columns.items():
         picture = _distribution(str(column), one)
         if picture is not None:
@@ -125,10 +140,11 @@ def _gaps(found: object, holes: Sequence[Json]) -> tuple[list[str], list[Grid]]:
     if not isinstance(found, Mapping):
         return [], []
     step = stretch(found.get("step_seconds"))
+    step = step if step[:1].isdigit() else f"one {step}"
     span = " to ".join(days([found.get("first"), found.get("last")]))
     missing, expected = count(found.get("missing_steps")), count(found.get("expected_steps"))
     said = (
-        f"From {span} by {found.get('column')}, one step a {step}: {missing} of {expected} steps have no row"
+        f"From {span} by {found.get('column')} in steps of {step}: {missing} of {expected} steps have no row"
     )
     said += (
         f"; the longest gap is {count(longest)} steps."
@@ -136,7 +152,7 @@ def _gaps(found: object, holes: Sequence[Json]) -> tuple[list[str], list[Grid]]:
         else "."
     )
     rows: list[list[Cell]] = [[day(gap.get("after")), count(gap.get("steps"))] for gap in holes]
-    head, folded = ("after", "steps without a row"), f"The first {len(rows)} gaps"
+    head, folded = ("after", "steps without a row"), f"The first gaps ({len(rows)})"
     return [said], [Grid("Gaps in time", head, rows, frozenset({"after"}), folded)] if rows else []
 
 
@@ -148,18 +164,36 @@ def _correlations(found: object) -> Figure | None:
     if len(names) < 2 or len(values) != len(names):
         return None
     svg = heatmap([str(name) for name in names], values, label="Correlations of numeric columns")
-    return Figure(svg, "Correlations of numeric columns", "Blue: positive; orange: negative; strong: strong.")
+    return Figure(
+        svg,
+        "Correlations of numeric columns",
+        "Blue: positive; orange: negative; the stronger, the darker. Columns bear the numbers of the rows.",
+    )
 
 
 def _distribution(column: str, one: Json) -> Markup | None:
     shape = one.get("histogram")
     if isinstance(shape, Mapping) and shape.get("counts"):
         label = f"Distribution of {column}"
-        return histogram(shape.get("edges") or [], shape["counts"], label=label, unit=column, height=190)
+        edges, counts = _bars(one, shape.get("edges") or [], shape["counts"])
+        return histogram(edges, counts, label=label, unit=column, height=190)
     top: Sequence[Sequence[Any]] = one.get("top") or []
     rows = [Dot(str(value), finite(n)) for value, n in top[:CATEGORIES_SHOWN]]
     label = f"Most frequent values of {column}"
     return dots(rows, label=label, axis=f"rows by {column}", within=[0.0]) if rows else None
+
+
+def _bars(one: Json, edges: Sequence[Any], counts: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Return one bar a whole number where a bin of integers holds at most one; other bins as they are."""
+    low, high = finite(one.get("min")), finite(one.get("max"))
+    if one.get("type") != "integer" or low is None or high is None or high - low + 1 > len(counts):
+        return edges, counts
+    first = math.floor(low)
+    bars = [0.0] * (math.floor(high) - first + 1)
+    for start, n in zip(edges, counts, strict=False):
+        place = min(math.ceil((finite(start) or 0.0) - 1e-9) - first, len(bars) - 1)
+        bars[max(place, 0)] += finite(n) or 0.0
+    return [first - 0.5 + index for index in range(len(bars) + 1)], bars
 
 
 def _note(one: Json, rows: float | None) -> str:

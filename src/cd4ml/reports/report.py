@@ -8,7 +8,7 @@ from typing import Any
 from cd4ml.reports import data_sections, error_sections
 from cd4ml.reports.bias_sections import bias as bias_section
 from cd4ml.reports.candidate_sections import candidates
-from cd4ml.reports.formats import band, count, days, finite, number, words
+from cd4ml.reports.formats import band, count, days, finite, moment, number, words
 from cd4ml.reports.gate_sections import gates
 from cd4ml.reports.metric_view import MetricView, best_baseline, estimate_of
 from cd4ml.reports.page import Fact, Status, chips, render
@@ -66,8 +66,8 @@ def report_page(  # noqa: PLR0913 - one keyword a file
         [str(problem["description"])] if problem.get("description") else [],
         [section for section in sections if section is not None],
         decision=_decision(verdict),
-        facts=_facts(verdict, metrics, evaluation, search, dataset, metric),
-        kicker=f"Model report · {problem.get('task', 'task unknown')}",
+        facts=_facts(verdict, metrics, evaluation, dataset, metric),
+        kicker=_kicker(problem, search),
     )
 
 
@@ -82,11 +82,9 @@ def _second(problem: Json) -> str:
     return next((str(name) for name in (problem.get("metrics") or {}).get("also") or []), "")
 
 
-def _facts(
-    verdict: Json, metrics: Json, evaluation: Json, search: Json, dataset: Json, metric: MetricView
-) -> list[Fact]:
+def _facts(verdict: Json, metrics: Json, evaluation: Json, dataset: Json, metric: MetricView) -> list[Fact]:
     """Say how well the model does, beside what, on how many rows, and what changed."""
-    facts = [*_scores(metrics, search, metric), *_holdout(evaluation)]
+    facts = [*_scores(metrics, metric), *_holdout(evaluation)]
     rows: Json = dataset.get("rows") or {}
     if finite(rows.get("used")) is not None:
         facts.append(
@@ -101,19 +99,26 @@ def _facts(
     return facts
 
 
-def _scores(metrics: Json, search: Json, metric: MetricView) -> list[Fact]:
-    winner: Json = search.get("winner") or {}
+def _kicker(problem: Json, search: Json) -> str:
+    """Say what kind of model it is, and from how many it was chosen."""
+    parts, winner = ["Model report"], search.get("winner") or {}
+    parts += [str(problem["task"])] if problem.get("task") else []
+    if winner.get("name"):
+        family = f" ({words(winner['family'])})" if winner.get("family") else ""
+        parts.append(f"{winner['name']}{family}, chosen from {len(search.get('results') or []) or 1}")
+    return " · ".join(parts)
+
+
+def _scores(metrics: Json, metric: MetricView) -> list[Fact]:
     score = (metrics.get("holdout") or {}).get(metric.name)
-    named = (
-        f"{winner['name']} ({words(winner['family'])})" if winner.get("name") and winner.get("family") else ""
-    )
-    name = f"{metric.title} of the model, {metric.direction}"
-    facts = [Fact(name, number(estimate_of(score)), ", ".join(filter(None, (band(score), named))))]
+    span = f"{inner}; " if (inner := band(score)) else ""
+    facts = [Fact(f"{metric.title} of the model", number(estimate_of(score)), span + metric.direction)]
     best = best_baseline(metrics, metric)
     if best is None:
         return [*facts, Fact("Best baseline", "none was scored")]
     gain = metric.gain(estimate_of(score), estimate_of(best[1]))
-    note = words(best[0]) + (f"; the model's error is {gain}" if gain else "")
+    error = "error" if metric.best == 0 else f"distance from {number(metric.best)}"
+    note = words(best[0]) + (f"; the model's {error} is {gain}" if gain else "")
     return [*facts, Fact(f"{metric.title} of the best baseline", number(estimate_of(best[1])), note)]
 
 
@@ -121,5 +126,5 @@ def _holdout(evaluation: Json) -> list[Fact]:
     held: Json = evaluation.get("holdout") or {}
     if finite(held.get("rows")) is None:
         return []
-    span = " to ".join(days([held["first"], held.get("last")])) if held.get("first") else ""
+    span = " to ".join(days([held["first"], held.get("last")])) if moment(held.get("first")) else ""
     return [Fact("Rows of the holdout", count(held["rows"]), span)]

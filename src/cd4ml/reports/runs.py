@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cd4ml.reports.figures import Series, lines
-from cd4ml.reports.formats import band, dash, day, flatten, limits, number, short_id, words
-from cd4ml.reports.metric_view import MetricView, estimate_of
+from cd4ml.reports.formats import day, flatten, limits, number, slug, words
+from cd4ml.reports.metric_view import MetricView, estimate_of, estimates
 from cd4ml.reports.page import Cell, Figure, Grid, Section, Status, chips, render
 
 __all__ = ["runs_page"]
@@ -51,7 +51,7 @@ def _holdout(run: Run, metric: str) -> Any:
 
 
 def _section(name: str, runs: Sequence[Run], view: MetricView) -> Section:
-    section = Section(f"problem-{name}", words(name).capitalize())
+    section = Section(f"problem-{slug(name)}", words(name).capitalize())
     section.intro.append(", ".join(chips([_status(run).said for run in runs])) + ".")
     values = [_holdout(run, view.name) for run in runs]
     pairs = [limits(value) for value in values]
@@ -78,22 +78,21 @@ def _status(run: Run) -> Status:
 
 def _table(runs: Sequence[Run], values: Sequence[Any], view: MetricView) -> Grid:
     rows: list[list[Cell]] = []
-    for run, value in zip(reversed(runs), reversed(values), strict=True):
+    for run, score in zip(reversed(runs), reversed(estimates(values)), strict=True):
         git: Mapping[str, Any] = run.get("git") or {}
-        commit = short_id(git.get("commit"))[:10] + (" (changed files)" if git.get("dirty") else "")
+        commit, _, dirty = str(git.get("commit") or "").partition("+")
         changed = run.get("changed")
         said = ", ".join(map(str, changed)) if isinstance(changed, list | tuple) else str(changed or "")
-        score = [dash(estimate_of(value)), band(value) or "–"]
         made = [
             str(git.get("branch") or "–"),
-            commit or "–",
-            short_id(run.get("snapshot")) or "–",
+            commit[:10] + (" (changed files)" if dirty or git.get("dirty") else "") or "–",
+            str(run.get("snapshot") or "–")[:10],
             said or "–",
         ]
-        rows.append([str(run.get("id")), _status(run), day(run.get("started") or "–"), *score, *made])
-    head = ("run", "decision", "started", view.title, "interval", "branch", "commit", "snapshot", "changed")
-    plain = frozenset(head) - {view.title, "interval"}
-    return Grid("Runs, the newest first", head, rows, plain, stacked=True)
+        started = day(run.get("started")) if run.get("started") else "–"
+        rows.append([str(run.get("id")), _status(run), started, score, *made])
+    head = ("run", "decision", "started", view.title, "branch", "commit", "snapshot", "changed")
+    return Grid("Runs, the newest first", head, rows, frozenset(head) - {view.title}, stacked=True)
 
 
 def _differences(runs: Sequence[Run]) -> list[Grid]:

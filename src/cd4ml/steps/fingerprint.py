@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cd4ml.errors import IntegrityError
+
 if TYPE_CHECKING:
     from cd4ml.problem import Problem
 
-__all__ = ["fingerprint", "hashes"]
+__all__ = ["fingerprint", "hashes", "resolve_problem"]
 
 
 def hashes(problem: Problem, data: str) -> dict[str, str]:
@@ -26,8 +28,8 @@ def hashes(problem: Problem, data: str) -> dict[str, str]:
     }
 
 
-def fingerprint(problem: str, data: str, out: Path) -> dict[str, str]:
-    """Resolve a problem, write its normalised form to `out` and return what a run depends on.
+def fingerprint(problem: str, data: str) -> dict[str, str]:
+    """Return what a run of a problem on data depends on.
 
     Parameters
     ----------
@@ -35,17 +37,39 @@ def fingerprint(problem: str, data: str, out: Path) -> dict[str, str]:
         A shipped name, a path or a URL.
     data : str
         A folder or URL with the sources.
-    out : Path
-        The problem as JSON with all defaults written out.
 
     Returns
     -------
     dict of str to str
         SHA-256 of `data`, `problem`, `lock` and `code`.
     """
+    from cd4ml.adapters.problem_files import load
+
+    return hashes(load(problem), data)
+
+
+def resolve_problem(problem: str, expected: str, out: Path) -> None:
+    """Write the normalised form of a problem to `out`: JSON with all defaults written out.
+
+    Parameters
+    ----------
+    expected : str
+        The hash that `fingerprint` returned as `problem`.
+
+    Raises
+    ------
+    IntegrityError
+        When the problem has another hash: it was changed after the run had started.
+    """
     from cd4ml.adapters.problem_files import dumps, load
     from cd4ml.adapters.storage.atomic import write_text
+    from cd4ml.adapters.storage.hashing import sha256_bytes
 
-    found = load(problem)
-    write_text(out, dumps(found))
-    return hashes(found, data)
+    text = dumps(load(problem))
+    found = sha256_bytes(text.encode())
+    if found != expected:
+        raise IntegrityError(
+            f"expected problem {problem} with hash {expected[:12]}, found {found[:12]}: "
+            "it was changed while the run was starting; run again"
+        )
+    write_text(out, text)

@@ -66,8 +66,8 @@ class Reproduction:
         What differs between then and now: libraries and Python; cd4ml's own code and commit; the holdout
         that was rebuilt. Empty where nothing does.
     largest_difference : float or None
-        Of the predictions for the bundle's holdout rows; 0 when they are the same, None when the models do not
-        take the same features.
+        Of the predictions for the bundle's holdout rows; 0 when they are the same, None when the models do
+        not take the same features.
     """
 
     models: tuple[Comparison, ...]
@@ -219,24 +219,34 @@ def _code(lineage: Mapping[str, Any]) -> tuple[Comparison, ...]:
 
 
 def _data(data: Dataset, bundle: Path) -> tuple[Comparison, ...]:
-    """Return how the data that were rebuilt differ from what the bundle tells: counts, split, holdout rows."""
-    import numpy as np
-
+    """Return how the data that were rebuilt differ from what the bundle tells: counts, split, rows."""
     told = read(bundle / "data.json") if (bundle / "data.json").is_file() else {}
     found = list(_different(told, {name: data.meta.get(name) for name in told}))
     names = Comparison("features", read(bundle / "model.json")["names"], list(data.names))
     if not names.same:
         return (*found, names)
-    kept = [np.load(bundle / "holdout" / f"{part}.npy") for part in ("features", "actual")]
+    recorded = _row_bytes(_array(bundle, "features"), _array(bundle, "actual"))
     held = data.role == 1
     again = _row_bytes(data.X[held], data.y[held])
-    recorded = _row_bytes(*kept)
     rows = Comparison(
         "holdout rows with the recorded features and target",
         len(recorded),
         sum(row in again for row in recorded),
     )
     return tuple(found) if rows.same else (*found, rows)
+
+
+def _array(bundle: Path, name: str) -> Any:
+    """Return `features` or `actual` of the bundle's holdout rows."""
+    import numpy as np
+
+    try:
+        return np.load(bundle / "holdout" / f"{name}.npy")
+    except (OSError, ValueError) as error:
+        raise IntegrityError(
+            f"'{bundle}' has no readable holdout/{name}.npy ({error}); only bundles that 'cd4ml run' made can"
+            " be made again"
+        ) from error
 
 
 def _row_bytes(X: Any, y: Any) -> dict[bytes, None]:
@@ -256,7 +266,7 @@ def _largest_difference(bundle: Path, made: Path) -> float | None:
 
     from cd4ml.models.session import open_session, run
 
-    X = np.load(bundle / "holdout" / "features.npy")
+    X = _array(bundle, "features")
     try:
         old, new = (run(open_session((place / "model.onnx").read_bytes()), X) for place in (bundle, made))
     except Exception:  # ONNX Runtime raises its own: the models take another number of features

@@ -55,9 +55,10 @@ def prepared(name: str, column: Column, form: Csv, dtype: pl.DataType) -> pl.Exp
         value = value.str.strip_chars()
     if "" not in form.missing:
         value = value.fill_null("")
-    others = [text for text in form.missing if text or form.strip]
-    if others:
-        value = pl.when(value.is_in(others)).then(None).otherwise(value)
+    if form.missing:
+        one = len(form.missing) == 1
+        absent = value == form.missing[0] if one else value.is_in(form.missing)
+        value = pl.when(absent).then(None).otherwise(value)
     return (value.replace(column.replace) if column.replace else value).alias(name)
 
 

@@ -33,6 +33,11 @@ def correlations(frame: pl.DataFrame, centres: Mapping[str, tuple[float, float]]
         For each column, in the order of the result, its mean and its standard deviation: numbers are centred
         and scaled by them, so that sums of squares lose no digits.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers beyond 1e150; they have no correlation
+        return _matrix(frame, centres)
+
+
+def _matrix(frame: pl.DataFrame, centres: Mapping[str, tuple[float, float]]) -> list[list[float | None]]:
     size = len(centres)
     both, sums, squares, products = (np.zeros((size, size)) for _ in range(4))
     for start in range(0, frame.height, _BLOCK_ROWS):

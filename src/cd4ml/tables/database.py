@@ -131,8 +131,8 @@ def _postgres(connection: str, query: str) -> Iterator[pl.DataFrame]:
                 " PGPASSWORD"
             ) from error
         try:
-            reader = duck.execute("SELECT * FROM postgres_query('source', ?)", [query]).to_arrow_reader(_ROWS)
-            yield from _arrow_frames(reader)
+            rows = duck.sql("SELECT * FROM postgres_query('source', ?)", params=[query])
+            yield from _arrow_frames(rows.to_arrow_reader(_ROWS))
         except duckdb.Error as error:
             raise SourceError(
                 f"expected a query that gives rows; found: {_first_line(error)}. Mend `query`"

@@ -53,7 +53,7 @@ def later_duplicates(path: Path, columns: Sequence[str], hashes: npt.NDArray[np.
 
 
 def unmatched(path: Path, key: ForeignKey, referenced: Path) -> Rows:
-    """Return the positions of rows whose key the referenced table lacks; a key with a null refers to nothing."""
+    """Return the positions of rows whose key the other table lacks; a key with a null refers to nothing."""
     import polars as pl
 
     there = key.references or key.columns

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cd4ml.domain import distances
 from cd4ml.tables.correlations import correlations
@@ -24,10 +25,12 @@ __all__ = ["PROFILED_ROWS", "profile_tables"]
 PROFILED_ROWS = 5_000_000
 """Longer tables are profiled by every k-th row, so that no more than this many are looked at."""
 
-_COUNTED_ROWS = 1_000_000
+_COUNTED_ROWS = 20_000_000
 _QUANTILES = 20
 _TOP = 100
 _BARS = 30
+_LARGEST = 1e300
+"""Numbers beyond have no histogram: the difference of two of them may not be a float."""
 _DATES = ("date", "timestamp")
 
 
@@ -81,7 +84,7 @@ def _profile_table(problem: Problem, name: str, path: Path) -> dict[str, Any]:
 def _exact(scan: pl.LazyFrame, table: Table, rows: int) -> dict[str, dict[str, Any]]:
     """Return count, nulls, min, max and the number of distinct values over all rows, however many.
 
-    Above a million rows the distinct values are estimated, within a few percent.
+    Above 20 million rows the distinct values are estimated, within a tenth or so, or they would fill the memory.
     """
     import polars as pl
 
@@ -129,32 +132,44 @@ def _profile_column(series: pl.Series, column: Column, exact: dict[str, Any]) ->
     return found
 
 
-def _numeric(values: Any) -> dict[str, Any]:
+def _numeric(values: NDArray[np.float64]) -> dict[str, Any]:
     values = values[np.isfinite(values)]
     if not len(values):
         return {"mean": None, "std": None, "median": None, "outliers": 0, "histogram": None}
-    quantiles = np.quantile(values, np.linspace(0, 1, _QUANTILES + 1))
-    edges = distances.quantile_edges(quantiles, _QUANTILES)
-    low, high = float(values.min()), float(values.max())
-    counts, bars = np.histogram(
-        values, bins=_BARS, range=(low, high) if high > low else (low - 0.5, low + 0.5)
-    )
+    drawn = float(np.abs(values).max()) <= _LARGEST
+    with np.errstate(over="ignore", invalid="ignore"):  # a moment that is no float any more becomes null
+        found = {"mean": values.mean(), "std": values.std(), "median": np.median(values)}
     return {
-        "mean": float(values.mean()),
-        "std": float(values.std()),
-        "median": float(np.median(values)),
-        "outliers": _outliers(values),
-        "histogram": {
-            "edges": bars.tolist(),
-            "counts": counts.tolist(),
-            "quantiles": quantiles.tolist(),
-            "quantile_edges": edges.tolist(),
-            "quantile_counts": distances.histogram(values, edges).tolist(),
-        },
+        **{name: _plain(float(value)) for name, value in found.items()},
+        "outliers": _outliers(values) if drawn else 0,
+        "histogram": _histogram(values) if drawn else None,
     }
 
 
-def _outliers(values: Any) -> int:
+def _histogram(values: NDArray[np.float64]) -> dict[str, Any]:
+    low, high = float(values.min()), float(values.max())
+    bars, edges = _edges(low, high, _BARS), _edges(low, high, 1)
+    quantiles = np.quantile(values, np.linspace(0, 1, _QUANTILES + 1))
+    if low < high:
+        edges = distances.quantile_edges(quantiles, _QUANTILES)
+    return {
+        "edges": bars.tolist(),
+        "counts": np.histogram(values, bins=bars)[0].tolist(),
+        "quantiles": quantiles.tolist(),
+        "quantile_edges": edges.tolist(),
+        "quantile_counts": distances.histogram(values, edges).tolist(),
+    }
+
+
+def _edges(low: float, high: float, count: int) -> NDArray[np.float64]:
+    """Return the edges of at most `count` bars of one width; neighbouring floats have fewer between them."""
+    if low == high:
+        half = max(0.5, float(np.spacing(abs(low))))
+        low, high = low - half, high + half
+    return np.unique(np.linspace(low, high, count + 1))
+
+
+def _outliers(values: NDArray[np.float64]) -> int:
     """Count values beyond 4.5 interquartile ranges (3 x 1.5) from the quartiles; 0 when the range is 0."""
     first, third = np.quantile(values, [0.25, 0.75]).tolist()
     reach = 4.5 * (third - first)
@@ -166,10 +181,11 @@ def _date_histogram(known: pl.Series) -> dict[str, Any] | None:
 
     if not len(known):
         return None
-    micros = known.cast(pl.Datetime("us")).to_physical().to_numpy().astype(np.int64)
-    low, high = int(micros.min()), int(micros.max())
-    counts, edges = np.histogram(micros, bins=_BARS, range=(low, max(high, low + 1)))
-    stamps = edges.astype("int64").astype("datetime64[us]").astype("datetime64[s]")
+    seconds = known.cast(pl.Datetime("us")).dt.epoch("s").to_numpy().astype(np.int64)
+    low = int(seconds.min())
+    past = seconds - low
+    counts, edges = np.histogram(past, bins=_BARS, range=(0, max(int(past.max()), _BARS)))
+    stamps = (edges.astype(np.int64) + low).astype("datetime64[s]")
     return {"edges": [str(stamp) for stamp in stamps], "counts": counts.tolist()}
 
 

@@ -67,11 +67,6 @@ def read_batches(table: Table, sources: Sequence[Source], data: str) -> Iterator
 
 def _read_text(table: Table, source: Source) -> Iterator[Batch]:
     assert source.path is not None
-    if not source.path.stat().st_size:
-        raise SourceError(
-            f"{source.name}: expected rows with {', '.join(table.columns)}; found an empty file."
-            " Send it again"
-        )
     with text.open_text(source.path, source.name) as file:
         header = text.read_header(file, table, source.name)
         hint = text.delimiter_hint(header, table.csv)

@@ -101,5 +101,9 @@ def _join(block: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int6
 
 
 def _fields(line: str, form: Csv) -> list[str]:
-    rows = list(csv.reader([line.rstrip("\r\n")], delimiter=form.delimiter))
+    line = line.rstrip("\r\n")
+    try:
+        rows = list(csv.reader([line], delimiter=form.delimiter))
+    except csv.Error:  # a carriage return within, or a field of more than 128 KiB
+        return line.split(form.delimiter)
     return rows[0] if rows else []

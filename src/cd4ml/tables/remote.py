@@ -210,7 +210,20 @@ def _fetch_s3(url: str, target: Path, timeout_seconds: float) -> Path | None:
     client, endpoint, bucket, key = _s3(url, timeout_seconds)
     try:
         with calling(endpoint, bucket):
-            client.fget_object(bucket, key, str(target))
+            _stream(client.get_object(bucket, key), target)
     except NotFoundError:
         return None
     return target
+
+
+def _stream(answer: Any, target: Path) -> None:
+    try:
+        with target.open("wb") as file:
+            for piece in answer.stream(_PIECE_BYTES):
+                file.write(piece)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    finally:
+        answer.close()
+        answer.release_conn()

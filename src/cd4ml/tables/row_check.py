@@ -151,6 +151,12 @@ class RowCheck:
         import polars as pl
 
         declared, schema = self.table.columns, batch.frame.schema
+        for name in declared:
+            if schema[name].is_nested() or schema[name].is_object():
+                raise SourceError(
+                    f"{batch.source}: expected plain values in the column '{name}'; found {schema[name]}."
+                    " Write one column for each part of it"
+                )
         try:
             raw = batch.frame.select(
                 prepared(name, column, self.table.csv, schema[name]) for name, column in declared.items()

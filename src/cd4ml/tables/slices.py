@@ -56,4 +56,4 @@ def _shown(edges: NDArray[np.float64]) -> list[str]:
         found = [number_text(edge) if edge.is_integer() else f"{edge:.{digits}g}" for edge in edges]
         if len(set(found)) == len(found):
             return found
-    return [number_text(edge) for edge in edges]
+    return [repr(float(edge)) for edge in edges]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK_BYTES",
+    "RECORD_BYTES",
     "TextBlock",
     "delimiter_hint",
     "empty_frame",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 BLOCK_BYTES = 1 << 25
-_LONGEST_RECORD_BYTES = 1 << 28
+RECORD_BYTES = 1 << 28
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OTHER_DELIMITERS = ";\t|,"
 _LONGEST_HEADER_BYTES = 1 << 20
@@ -88,12 +89,14 @@ def read_header(file: BinaryIO, table: Table, name: str) -> list[str]:
         return list(table.columns)
     while (line := _line(file, name)) and _skipped(line, form):
         position += len(line)
+    if line.startswith(_BYTE_ORDER_MARK):
+        line, position = line.removeprefix(_BYTE_ORDER_MARK), position + len(_BYTE_ORDER_MARK)
     if not line.strip():
         raise SourceError(
             f"{name}: expected a header line with {', '.join(table.columns)}; found an empty file."
             " Send it again"
         )
-    text = _decode(line.removeprefix(_BYTE_ORDER_MARK), form, name, position, first_line=True)
+    text = _decode(line, form, name, position, first_line=True)
     names = _names(text, form, name)
     twice = sorted({field for field in names if names.count(field) > 1})
     if twice:
@@ -144,7 +147,13 @@ def delimiter_hint(header: Sequence[str], form: Csv) -> str:
 
 
 def read_blocks(
-    file: BinaryIO, header: Sequence[str], form: Csv, name: str, *, block_bytes: int = BLOCK_BYTES
+    file: BinaryIO,
+    header: Sequence[str],
+    form: Csv,
+    name: str,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+    record_bytes: int = RECORD_BYTES,
 ) -> Iterator[TextBlock]:
     """Yield the rows behind the header as text; "" and what is absent are null.
 
@@ -159,6 +168,8 @@ def read_blocks(
         What messages call the file.
     block_bytes : int
         About how much is read at a time; the rows do not hang on it.
+    record_bytes : int
+        The longest record, about: what is longer has a quote that is never closed.
 
     Raises
     ------
@@ -167,14 +178,14 @@ def read_blocks(
     """
     position = file.tell()
     first = True
-    for block in ahead(_cut(file, name, block_bytes)):
+    for block in ahead(_cut(file, name, block_bytes, record_bytes)):
         clean = block.removeprefix(_BYTE_ORDER_MARK) if first and not form.header else block
         yield _parse(_utf8(clean, form), header, form, name, position)
         position += len(block)
         first = False
 
 
-def _cut(file: BinaryIO, name: str, block_bytes: int) -> Iterator[bytes]:
+def _cut(file: BinaryIO, name: str, block_bytes: int, record_bytes: int) -> Iterator[bytes]:
     """Cut a file into blocks that end with a record."""
     held: list[bytes] = []
     size = quotes = 0
@@ -190,8 +201,10 @@ def _cut(file: BinaryIO, name: str, block_bytes: int) -> Iterator[bytes]:
         held.append(tail)
         size += len(tail)
         quotes += tail.count(b'"')
-        if size > _LONGEST_RECORD_BYTES:
+        if size > record_bytes:
             raise _unclosed(name, file.tell() - size)
+    if quotes % 2:
+        raise _unclosed(name, file.tell() - size)
     if size:
         yield b"".join(held)
 
@@ -254,6 +267,8 @@ def _frame(
             ' most likely a quote within a value: double it ("")'
         ) from error
     frame.columns = list(header)
+    if b'""' in records:  # a quoted nothing is nothing, too
+        frame = frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
     return frame
 
 

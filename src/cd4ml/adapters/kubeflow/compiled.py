@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ __all__ = [
     "package",
     "parameters",
     "pinned",
+    "require_kfp",
     "with_image",
 ]
 
@@ -32,6 +34,14 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "STRUCT": ("a mapping", (dict,)),
 }
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]*(?:@sha256:[0-9a-f]{64})?")
+
+
+def require_kfp(module: str = "kfp") -> None:
+    """See that the libraries of Kubeflow are installed; UsageError says how to install them."""
+    if importlib.util.find_spec(module) is None:
+        raise UsageError(
+            f"a pipeline needs the Python package '{module}', found none; pip install 'cd4ml[kfp]'"
+        )
 
 
 def _folder() -> Path:
@@ -70,9 +80,8 @@ def documents(file: Path) -> list[dict[str, Any]]:
         text = file.read_text(encoding="utf-8")
         found = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SourceError(
-            f"expected a compiled pipeline at {file}, found: {str(error).splitlines()[0]}"
-        ) from None
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise SourceError(f"expected a compiled pipeline at {file}, found: {reason}") from None
     if not found or not isinstance(found[0], dict) or "deploymentSpec" not in found[0]:
         raise SourceError(
             f"expected a compiled pipeline at {file}, found no deploymentSpec; compile it again"
@@ -137,7 +146,7 @@ def images(pipeline: Mapping[str, Any]) -> list[str]:
 def pinned(image: str) -> str:
     """Return the name of an image that has a version or a digest.
 
-    The cache of a cluster knows an image by its name: under one that moves, old results would be taken for new.
+    The cache of a cluster knows an image by its name: under one that moves, old results are taken for new.
 
     Raises
     ------

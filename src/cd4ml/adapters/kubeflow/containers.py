@@ -50,14 +50,14 @@ def check_engine() -> None:
 
 
 def mounted(arguments: Mapping[str, object]) -> list[str]:
-    """Return the absolute paths among the arguments of a pipeline that exist, sorted: a container needs them."""
+    """Return the absolute paths of files and folders among the arguments of a pipeline, sorted."""
     texts = {value for value in arguments.values() if isinstance(value, str) and value.startswith("/")}
     return sorted(text for text in texts if len(text) < 4096 and Path(text).exists())
 
 
 def docker_runner(run: Path, arguments: Mapping[str, object]) -> Any:
     """Return kfp's runner with what a task needs here, after mending how it waits for containers."""
-    from docker.types import Mount
+    from docker.types import Mount  # type: ignore[import-untyped]
     from kfp import local
     from kfp.local import docker_task_handler
 
@@ -67,7 +67,10 @@ def docker_runner(run: Path, arguments: Mapping[str, object]) -> Any:
     return local.DockerRunner(
         user=f"{os.getuid()}:{os.getgid()}",
         environment={**environment, "HOME": "/tmp"},  # noqa: S108 - of the container
-        mounts=[Mount(target=path, source=path, type="bind") for path in mounted(arguments)],
+        # The outputs of cached tasks lie in the folders of other runs.
+        mounts=[
+            Mount(target=path, source=path, type="bind") for path in [str(run.parent), *mounted(arguments)]
+        ],
         labels={LABEL: run.name},
     )
 

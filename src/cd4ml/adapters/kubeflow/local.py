@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cd4ml.adapters.kubeflow.cache import WRAPPER
-from cd4ml.adapters.kubeflow.compiled import check_arguments, documents
+from cd4ml.adapters.kubeflow.compiled import check_arguments, documents, require_kfp
 from cd4ml.adapters.kubeflow.events import EventReader
 from cd4ml.adapters.kubeflow.folders import EVENTS, LOG, SCRATCH, held_run
 from cd4ml.adapters.kubeflow.runs import LocalRun, Progress
@@ -45,6 +45,7 @@ def _checked(file: Path, arguments: Mapping[str, object], runner: str) -> list[d
     """Return the pipeline's documents when all is right that can be seen before a task runs."""
     if runner not in ("subprocess", "docker"):
         raise UsageError(f"runner must be 'subprocess' or 'docker'; got '{runner}'")
+    require_kfp()
     found = documents(file)
     check_arguments(found[0], arguments)
     if runner == "docker":

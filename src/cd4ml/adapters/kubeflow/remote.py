@@ -6,11 +6,13 @@ import contextlib
 import io
 import json
 import os
+import socket
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cd4ml.adapters.kubeflow.compiled import check_arguments, documents, require_kfp
 from cd4ml.errors import Cd4mlError, ServiceError, UsageError
 
 __all__ = ["TOKEN_VARIABLE", "submit"]
@@ -49,6 +51,17 @@ def _errors_translated(host: str) -> Iterator[None]:
         ) from None
 
 
+@contextlib.contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Wait no longer than this for each answer: kfp's client has no such setting and would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
 def _client(host: str, namespace: str) -> Any:
     import kfp
 
@@ -66,6 +79,7 @@ def submit(
     experiment: str = "cd4ml",
     run_name: str = "",
     service_account: str = "",
+    timeout_seconds: float = 20.0,
 ) -> dict[str, str]:
     """Start a run of a compiled pipeline on a Kubeflow Pipelines server; does not wait for its end.
 
@@ -79,6 +93,8 @@ def submit(
         URL of the API server, e.g. "http://localhost:8888".
     namespace : str
         The profile's namespace in a multi-user installation; "" in a single-user one.
+    timeout_seconds : float
+        How long to wait for each answer of the server.
 
     Returns
     -------
@@ -88,14 +104,19 @@ def submit(
     Raises
     ------
     UsageError
-        When the server refuses the request as wrong, or `host` is no URL.
+        When the server refuses the request, `host` is no URL, or the arguments are not the pipeline's.
+    SourceError
+        When `package` is no compiled pipeline.
     ServiceError
         When the server cannot be reached, refuses the caller or fails.
     """
     if not host.startswith(("http://", "https://")):
         raise UsageError(f"host must be a URL such as http://localhost:8888; got '{host}'")
+    require_kfp()
+    check_arguments(documents(package)[0], arguments)
     host = host.rstrip("/")
     with (
+        _patience(timeout_seconds),
         _errors_translated(host),
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),

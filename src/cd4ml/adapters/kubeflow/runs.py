@@ -125,6 +125,5 @@ def _error_of(event: Mapping[str, Any]) -> Cd4mlError:
     where = f"task {event['task']}, log {event['log']}"
     if event["ours"]:
         kind: type[Cd4mlError] = getattr(cd4ml.errors, str(event["class"]))
-        error = kind(f"{event['message']} ({where})")
-        return error
+        return kind(f"{event['message']} ({where})")
     return Cd4mlError(f"{event['class']}: {event['message']} ({where})")

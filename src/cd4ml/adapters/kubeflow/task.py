@@ -1,7 +1,7 @@
 """One step of a local run: kfp's executor, with its output in a log of its own and its error as an event.
 
-Run by kfp.local as `python -m cd4ml.adapters.kubeflow.task EVENTS CORES WHERE -m kfp.dsl.executor_main ...`, where
-WHERE is "subprocess" or "docker".
+Run by kfp.local as `python -m cd4ml.adapters.kubeflow.task EVENTS CORES RUNNER -m kfp.dsl.executor_main ...`.
+RUNNER is "subprocess" or "docker".
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _execute(arguments: list[str]) -> None:
 
 
 def _described(error: BaseException) -> dict[str, object]:
-    """Return an error as what `run_local` raises again: its class, or the one of `cd4ml.errors` that it is."""
+    """Return an error as what `run_local` raises again, with the class of `cd4ml.errors` that it is."""
     kind = next((one for one in type(error).__mro__ if one.__module__ == cd4ml.errors.__name__), None)
     lines = str(error).strip().splitlines()
     return {
