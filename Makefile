@@ -32,6 +32,9 @@ test-browser: install ## Look at the pages in a real chromium, at desktop and ph
 test-s3: install ## Store, registry and a run on an S3 server (CD4ML_TEST_S3_ENDPOINT, or one started here)
 	@$(PYTEST) -m s3 $(PYTEST_ARGS)
 
+test-loop: install ## The README's tour and the shipped problems at full size (real tables: CD4ML_TEST_DATA)
+	@$(PYTEST) -m loop $(PYTEST_ARGS)
+
 test-faults: install ## Kill a run at random points and compare with an undisturbed one
 	@$(PYTEST) -m faults $(PYTEST_ARGS)
 
@@ -56,4 +59,4 @@ clean: ## Remove what was made here: .venv, caches, out
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov build dist out src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install run test test-browser test-s3 test-faults bench lint generate check-generated check clean
+.PHONY: help install run test test-browser test-s3 test-loop test-faults bench lint generate check-generated check clean

@@ -1,4 +1,4 @@
-"""A compiled file says what it takes and where it runs; arguments are held against it before anything starts."""
+"""A compiled file says what it takes and where it runs; arguments are held against it first."""
 
 import os
 import subprocess

@@ -141,7 +141,8 @@ def test_show_tells_source_rows_and_anomalies(shop):
     shown = shop.run("show", identity[:8]).out
     for part in (
         f"snapshot {identity}", "problem  shop", "parent   -", "source   sales: sales.csv",
-        "time     2024-01-01T00:00:00 to 2024-02-29T00:00:00 (day)", "- quarantine sales.units: 1 rows: below 0",
+        "time     2024-01-01T00:00:00 to 2024-02-29T00:00:00 (day)",
+        "- quarantine sales.units: 1 rows: below 0",
     ):  # fmt: skip
         assert part in shown
     found = shop.json("show", "shop")

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from cd4ml.errors import ProblemError
 from cd4ml.features.columns import texts
 from cd4ml.features.expressions import Expression
+from cd4ml.features.functions import FUNCTIONS
 from tests.features.samples import column
 
 COLUMNS = {
@@ -227,6 +229,11 @@ def test_a_condition_must_be_true_or_false():
 def test_the_columns_of_an_expression_are_known():
     found = Expression.parse("log1p(x) + n * column('hours-per-week') > 3 and city in ('a',)")
     assert found.columns == {"x", "n", "city", "hours-per-week"}
+
+
+def test_every_function_is_described():
+    page = (Path(__file__).parents[2] / "docs" / "features.md").read_text(encoding="utf-8")
+    assert [name for name in FUNCTIONS if f"{name}(" not in page] == []
 
 
 def test_a_text_that_is_the_same_everywhere_has_one_value_a_row():

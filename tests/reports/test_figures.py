@@ -95,7 +95,7 @@ def test_values_that_have_no_time_are_drawn_in_order() -> None:
 
 def test_a_small_slice_does_not_stretch_the_axis() -> None:
     rows = [Dot("a", 0.2, 0.1, 0.3), Dot("b", 0.25, 0.2, 0.3)]
-    few = [Dot("few", 90.0, mark=2, tag="few"), Dot("none", -90.0, mark=2)]
+    few = [Dot("few", 90.0, mark=2, tag="few", far=True), Dot("none", -90.0, mark=2, far=True)]
     svg = dots([*rows, *few], label="x", axis="y")
     assert "→" in svg and "←" in svg and "90.00 (few)" in svg
     assert "→" not in dots([*rows, Dot("many", 90.0)], label="x", axis="y")

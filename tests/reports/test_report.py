@@ -111,6 +111,7 @@ def test_the_headline_says_decision_metric_best_baseline_and_what_changed() -> N
     assert "WAPE of the best baseline0.312 seasonal naive; the model's error is 31.0 % smaller" in said
     assert "Rows of the holdout1,464 2012-11-01 00:00 to 2012-12-31 23:00" in said
     assert "Changed since the last rundata" in said
+    assert "bias" not in said.split("WAPE of the model")[0]
     rejected = " ".join(Page(report_page(**samples.classification())).texts[""].split())
     assert "Rejected" in rejected and "(threshold:wape)" in rejected
     assert "the model's distance from 1 is 64.8 % smaller" in rejected
@@ -157,9 +158,26 @@ def test_candidates_are_drawn_by_the_primary_and_by_the_next_metric() -> None:
     assert "RMSLE on the holdout" not in page.texts["candidates"]
     inputs["problem"]["metrics"]["also"] = ["rmsle"]
     assert "RMSLE on the holdout" in Page(report_page(**inputs)).texts["candidates"]
-    assert "other seeds, the choice scores 0.2154, 0.2161" in page.texts["candidates"]
+    assert "Fitted with 2 seeds, it scores 0.2154, 0.2161" in page.texts["candidates"]
     inputs["search"]["repeats"] = [{"seed": 1, "score": 0.2}, {"seed": 2, "mean": 0.25}, {"seed": 3}]
     assert "scores 0.2000, 0.2500 on" in Page(report_page(**inputs)).texts["candidates"]
+
+
+def test_a_needed_gate_that_was_not_answered_stands_in_the_headline() -> None:
+    inputs = samples.regression()
+    gates = inputs["verdict"]["gates"]
+    inputs["verdict"] |= {"decision": "reject", "gates": [{**gate, "required": True} for gate in gates]}
+    assert "does not hold (bias)" in Page(report_page(**inputs)).texts[""]
+    inputs["verdict"] |= {"decision": "needs_approval", "gates": gates}
+    assert "a person must approve" in Page(report_page(**inputs)).texts[""]
+
+
+def test_a_hopeless_baseline_does_not_squeeze_the_others() -> None:
+    inputs = samples.regression()
+    assert "→" not in Page(report_page(**inputs)).texts["candidates"]
+    inputs["metrics"]["baselines"]["group_mean"]["wape"] = samples.interval(9.0, 0.1)
+    said = Page(report_page(**inputs)).texts["candidates"]
+    assert "→" in said and "An arrow points to a baseline" in said
 
 
 def test_a_gates_status_has_a_sign_and_a_word() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cd4ml.adapters.storage import open_store
-from cd4ml.tables.comparison import compare_snapshots, profile_distance
+from cd4ml.tables.comparison import Accepted, compare_snapshots, profile_distance
 from cd4ml.tables.compatibility import contract_changes, contract_of
 from cd4ml.tables.history import SnapshotHistory
 from cd4ml.tables.snapshot import take_snapshot
@@ -66,6 +66,17 @@ def test_a_share_of_nulls_that_moved_is_told(tmp_path, before):
     (anomaly,) = found["anomalies"]
     assert (anomaly["kind"], anomaly["column"]) == ("COMPARATOR_L_INFTY_HIGH", "promoted")
     assert "without a value moved from 0.333 to 0.833" in anomaly["detail"]
+
+
+def test_a_number_that_is_never_there_any_more_has_a_share_of_nulls_and_no_distance(tmp_path, before):
+    def lenient(document):
+        document["tables"]["shops"]["columns"]["size"]["severity"] = "warn"
+
+    found = judged(tmp_path, before, None, lenient, [[*row[:2], ""] for row in SHOPS])
+    assert kinds(found) == {
+        ("shops.size", "FEATURE_TYPE_LOW_FRACTION_PRESENT", "warn"),
+        ("shops.size", "COMPARATOR_L_INFTY_HIGH", "warn"),
+    }
 
 
 def test_new_values_of_a_free_category_are_listed(tmp_path, before):
@@ -156,6 +167,10 @@ def test_two_snapshots_are_compared_by_what_is_kept_of_them(tmp_path, before):
         and sales["columns"]["units"]["distance"] > 0.5
     )
     assert sales["columns"]["promoted"]["nulls"] == [60, 74]
+    other = {**before.profile["tables"]["sales"]["columns"]}
+    other["units"] = {**other["units"], "type": "text"}
+    retyped = Accepted(before.manifest, {"tables": {**before.profile["tables"], "sales": {"columns": other}}})
+    assert "units" not in compare_snapshots(retyped, after)["tables"]["sales"]["columns"]
     same = compare_snapshots(before, before)
     assert same["same"] and all(not table["columns"] for table in same["tables"].values())
 

@@ -1,4 +1,4 @@
-"""Sources against the contract: what is refused, what is set aside, what only warns, and that no row is lost."""
+"""Sources against the contract: what is refused, set aside or only warned of, and that no row is lost."""
 
 from datetime import timedelta
 
@@ -51,10 +51,8 @@ SPOILT = {
 def test_a_row_that_breaks_a_rule_goes_to_quarantine_with_its_reason(tmp_path, column, value, reason, kind):
     rows = sales_rows()
     rows[4][column] = value
-    taken = take_snapshot(
-        shop_problem(), write_shop(tmp_path / "data", rows), open_store(str(tmp_path / "store")), tmp_path / "s",
-        now=NOW,
-    )  # fmt: skip
+    store, data = open_store(str(tmp_path / "store")), write_shop(tmp_path / "data", rows)
+    taken = take_snapshot(shop_problem(), data, store, tmp_path / "s", now=NOW)
     found = taken.document("validation.json")
     assert found["tables"]["sales"]["reasons"] == {reason: 1} and balanced(found)
     assert [(one["kind"], one["severity"], one["rows"]) for one in found["anomalies"]] == [
@@ -230,11 +228,9 @@ def test_an_optional_table_that_is_absent_is_empty_and_no_anomaly(tmp_path):
 
 def test_facts_that_are_all_in_quarantine_are_refused_with_the_reason(tmp_path):
     rows = [["3024-01-01", *row[1:]] for row in sales_rows()]
+    store, data = open_store(str(tmp_path / "store")), write_shop(tmp_path / "data", rows)
     with pytest.raises(ContractError, match=r"found 0 \(180 in quarantine, most for 'day: in the future'\)"):
-        take_snapshot(
-            shop_problem(), write_shop(tmp_path / "d", rows), open_store(str(tmp_path / "store")), tmp_path / "s",
-            now=NOW,
-        )  # fmt: skip
+        take_snapshot(shop_problem(), data, store, tmp_path / "s", now=NOW)
     assert not (tmp_path / "store").exists() and not (tmp_path / "s").exists()
 
 

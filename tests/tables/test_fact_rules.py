@@ -1,4 +1,4 @@
-"""Data that no model can be learnt from never become a snapshot: one clear line, exit code 4, nothing stored."""
+"""Data that teach nothing never become a snapshot: one clear line, exit code 4, nothing stored."""
 
 from datetime import timedelta
 

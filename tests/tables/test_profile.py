@@ -89,8 +89,8 @@ def test_a_table_without_rows_has_a_profile(tmp_path):
     assert found["rows"] == 0 and found["time"] is None
     assert found["columns"]["units"]["histogram"] is None and found["columns"]["day"]["histogram"] is None
     assert found["columns"]["shop"] == {
-        "type": "category", "description": "", "count": 0, "nulls": 0, "distinct": 0, "min": None, "max": None,
-        "top": [], "other": 0,
+        "type": "category", "description": "", "count": 0, "nulls": 0, "distinct": 0, "min": None,
+        "max": None, "top": [], "other": 0,
     }  # fmt: skip
 
 

@@ -54,8 +54,8 @@ def test_a_snapshot_holds_the_rows_typed_and_in_order_and_says_where_they_came_f
         "name": "units", "type": "number", "nulls": False, "min": 0, "max": 1000, "description": ""
     }  # fmt: skip
     assert sorted(manifest["files"]) == [
-        "profile.json", "quarantine/sales.parquet", "quarantine/shops.parquet", "sales.parquet", "shops.parquet",
-        "validation.json",
+        "profile.json", "quarantine/sales.parquet", "quarantine/shops.parquet", "sales.parquet",
+        "shops.parquet", "validation.json",
     ]  # fmt: skip
     assert found.quarantine("sales").height == 0
 
@@ -160,6 +160,14 @@ def test_the_time_range_of_facts_without_a_calendar_is_that_of_their_first_date(
         document["split"] = {"kind": "random", "holdout": 0.3, "folds": 2}
 
     assert taken(tmp_path, data, shop_problem(timeless)).manifest["time"]["first"][:10] == "2024-01-01"
+
+    def stamped(document):
+        timeless(document)
+        document["tables"]["sales"]["columns"]["day"]["type"] = "timestamp"
+
+    assert taken(tmp_path, data, shop_problem(stamped)).manifest["time"] == {
+        "column": "day", "first": "2024-01-01T00:00:00", "last": "2024-02-29T00:00:00"
+    }  # fmt: skip
 
     def undated(document):
         timeless(document)

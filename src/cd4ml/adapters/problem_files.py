@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import types
@@ -16,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cd4ml.domain.metric_table import METRICS
-from cd4ml.errors import NotFoundError, ProblemError, ServiceError, nearest
+from cd4ml.errors import NotFoundError, ProblemError, ServiceError, UsageError, nearest
 from cd4ml.features.leakage import check_problem
 from cd4ml.problem import Problem
 
@@ -28,17 +29,24 @@ _MAX_BYTES = 5_000_000
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the words of version 1.2: `on`, `yes` and `no` are text, and so are dates."""
+    """YAML as version 1.2 reads it: `on`, `yes`, dates and 12:30 are text, 1e-3 is a number and 012 is 12."""
+
+    def decimal(self, node: yaml.ScalarNode) -> int:
+        """Return an integer without the octal and sexagesimal numbers of version 1.1."""
+        return int(node.value, 16 if node.value.startswith("0x") else 10)
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, re.compile(r"^(?:true|True|false|False)$") if tag.endswith(":bool") else pattern)
-        for tag, pattern in resolvers
-        if not tag.endswith(":timestamp") and (not tag.endswith(":bool") or first in "tTfF")
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+_Loader.yaml_implicit_resolvers = {}
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.decimal)
+for _tag, _pattern, _starts in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.")),
+    ("merge", r"<<", ["<"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _starts)
 
 
 def shipped() -> list[str]:
@@ -84,7 +92,10 @@ def loads(text: str, origin: str = "problem") -> Problem:
 
 
 def dumps(problem: Problem) -> str:
-    """Return the normalised JSON form: all defaults written out, keys sorted. `loads` reads it back."""
+    """Return the normalised JSON form: all defaults written out. `loads` reads it back.
+
+    Keys stand in the order of the format, and those of the user in his: `derived` is evaluated in order.
+    """
     return json.dumps(problem.model_dump(mode="json"), indent=1, sort_keys=False, ensure_ascii=False) + "\n"
 
 
@@ -116,36 +127,53 @@ def _text(reference: str) -> str:
     if reference.startswith(("http://", "https://")):
         return _download(reference)
     if reference.startswith("s3://"):
-        from cd4ml.adapters.storage import open_store
-
-        folder, _, name = reference.rpartition("/")
-        return open_store(folder).get(name).decode()
+        return _object(reference)
     path = Path(reference)
     if reference in shipped():
         return (resources.files("cd4ml") / "problems" / f"{reference}.yaml").read_text(encoding="utf-8")
-    if path.is_dir():
-        raise NotFoundError(f"expected a problem file; {reference} is a directory")
-    if not path.exists():
+    try:
+        return _decoded(path.read_bytes(), reference)
+    except IsADirectoryError:
+        raise NotFoundError(f"expected a problem file; {reference} is a directory") from None
+    except (FileNotFoundError, NotADirectoryError):
         hint = (
             nearest(reference, shipped())
             or f". Shipped are {', '.join(shipped())}; or give the path of a YAML file"
         )
-        raise NotFoundError(f"no problem '{reference}'{hint}")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
+        raise NotFoundError(f"no problem '{reference}'{hint}") from None
+    except OSError as error:
+        raise NotFoundError(f"the problem file '{reference[:80]}' cannot be read: {error.strerror}") from None
+
+
+def _decoded(data: bytes, reference: str) -> str:
+    """Return a file's text; UTF-8, not above the limit."""
+    if len(data) > _MAX_BYTES:
         raise ProblemError(
-            f"{reference}: expected UTF-8 text; found byte {error.object[error.start]:#x}"
-        ) from None
+            f"{reference}: expected at most {_MAX_BYTES} bytes; found more. Is it a problem file?"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ProblemError(f"{reference}: expected UTF-8 text; found byte {data[error.start]:#x}") from None
+
+
+def _object(url: str) -> str:
+    from cd4ml.adapters.storage import open_store
+
+    folder, _, name = url.rpartition("/")
+    if folder.count("/") < 2 or not name:
+        raise UsageError(f"expected s3://bucket/path/problem.yaml; found '{url}'")
+    return _decoded(open_store(folder).get(name), url)
 
 
 def _download(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 (scheme is checked)
-            return str(response.read(_MAX_BYTES).decode())
+            return _decoded(response.read(_MAX_BYTES + 1), url)
     except urllib.error.HTTPError as error:
-        raise NotFoundError(f"no problem at {url}: the server answered {error.code}") from None
-    except OSError as error:
+        wrong = ServiceError if error.code >= 500 else NotFoundError
+        raise wrong(f"no problem at {url}: the server answered {error.code}") from None
+    except (OSError, http.client.HTTPException) as error:
         raise ServiceError(f"cannot read {url}: {error}. Check the address and the network") from None
 
 
@@ -165,7 +193,10 @@ def _parse(text: str, origin: str) -> tuple[dict[Key, int], Any]:
             f"{origin}: expected a mapping with `name`, `task`, `tables` ...; found {type(document).__name__}"
         )
     lines: dict[Key, int] = {}
-    _walk(node, (), lines, origin)
+    try:
+        _walk(node, (), lines, origin)
+    except RecursionError:
+        raise ProblemError(f"{origin}: expected a finite document; an anchor contains itself") from None
     return lines, document
 
 

@@ -14,6 +14,8 @@ __all__ = ["bias"]
 
 Json = Mapping[str, Any]
 SHOWN = 15
+FAR_RATIO = 5.0
+"""Ratios above this do not stretch the axis unless they fail."""
 _ORDER = {"fail": 0, "waived": 1, "insufficient_data": 2, "skipped": 2, "pass": 3}
 _MARKS = {"fail": 1, "insufficient_data": 2, "skipped": 2}
 
@@ -64,15 +66,14 @@ def _picture(rows: Sequence[Json]) -> Figure:
             *limits(row),
             mark=_MARKS.get(str(row.get("status")), 0),
             note=f"{words(row.get('status'))}, {count(row.get('n'))} rows",
+            far=row.get("status") != "fail" and (finite(row.get("ratio")) or 0) > FAR_RATIO,
         )
         for row in rows
     ]
     margin = finite(rows[0].get("margin"))
     reference = None if margin is None else (margin, f"margin {number(margin)}")
-    # All ratios but absurd ones are within the axis, the doubtful too: they are what one asks about.
-    seen = [min(ratio, 5.0) for row in drawn[:SHOWN] if (ratio := row.estimate) is not None]
     label = "Ratio of the error in a slice to the error in the rest"
-    svg = dots(drawn[:SHOWN], label=label, axis="ratio", reference=reference, within=[1.0, *seen])
+    svg = dots(drawn[:SHOWN], label=label, axis="ratio", reference=reference, within=[1.0])
     shown = f" The first {SHOWN} of {len(drawn)}." if len(drawn) > SHOWN else ""
     note = f"Orange squares fail, hollow marks have insufficient data, blue ones pass.{shown}"
     return Figure(svg, "Error in the slice ÷ error in the rest", note)

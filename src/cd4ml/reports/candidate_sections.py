@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from cd4ml.reports.figures import dots
+from cd4ml.reports.figures import Dot, dots
 from cd4ml.reports.formats import alike, count, finite, number, words
 from cd4ml.reports.metric_view import MetricView, estimate_of, estimates, interval_dot
 from cd4ml.reports.page import Cell, Figure, Grid, Section
@@ -13,6 +14,8 @@ from cd4ml.reports.page import Cell, Figure, Grid, Section
 __all__ = ["candidates"]
 
 Json = Mapping[str, Any]
+FAR_SPANS = 1.5
+"""A baseline further off than this many spans of the others does not stretch the axis."""
 Scored = tuple[str, str, Json]
 """Name, "candidate" or "baseline", and intervals by metric."""
 
@@ -56,7 +59,24 @@ def _picture(named: list[Scored], metric: MetricView) -> Figure:
     rows = [interval_dot(words(n), v.get(metric.name), int(k == "baseline"), k) for n, k, v in named]
     label = f"{metric.title} of candidates and baselines on the holdout"
     note = f"{metric.description}. Round: candidates; square: baselines."
-    return Figure(dots(rows, label=label, axis=metric.axis), f"{metric.title} on the holdout", note)
+    drawn = _focused(rows, metric)
+    note += " An arrow points to a baseline that is far off." if any(row.far for row in drawn) else ""
+    return Figure(dots(drawn, label=label, axis=metric.axis), f"{metric.title} on the holdout", note)
+
+
+def _focused(rows: list[Dot], metric: MetricView) -> list[Dot]:
+    """Let the axis span candidates and the best baseline, so that a hopeless one does not squeeze them."""
+    best = min((row for row in rows if row.mark), key=lambda row: metric.distance(row.estimate), default=None)
+    near = [row for row in rows if not row.mark or row is best]
+    ends = [end for row in near for end in (row.estimate, row.low, row.high) if end is not None]
+    if not ends:
+        return rows
+    low, high = min(ends), max(ends)
+    reach = FAR_SPANS * (high - low)
+    return [
+        replace(row, far=row not in near and not low - reach <= (row.estimate or 0.0) <= high + reach)
+        for row in rows
+    ]
 
 
 def _scores(named: list[Scored], keys: list[str], winner: str) -> Grid:
@@ -76,7 +96,7 @@ def _spent(search: Json) -> list[str]:
     )
     again = [one for one in map(_repeat, search.get("repeats") or []) if one is not None]
     if len(again) > 1:
-        said += f" Fitted again with other seeds, the choice scores {', '.join(alike(again))} on the holdout."
+        said += f" Fitted with {len(again)} seeds, it scores {', '.join(alike(again))} on the holdout."
     return [said]
 
 

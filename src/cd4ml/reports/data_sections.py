@@ -186,9 +186,9 @@ def _parts_table(named: Sequence[tuple[str, Sequence[tuple[str, object]]]], time
     rows: list[list[Cell]] = [[name, kind, count(_rows_of(value))] for name, kind, value in found]
     head = ("part", "role", "rows", "first", "last") if timed else ("part", "role", "rows")
     if timed:
-        for end in ("first", "last"):
-            times = [value.get(end) if isinstance(value, Mapping) else None for _, _, value in found]
-            rows = [[*row, said] for row, said in zip(rows, days(times), strict=True)]
+        ends = [value if isinstance(value, Mapping) else {} for _, _, value in found]
+        said = days([end.get(key) for end in ends for key in ("first", "last")])
+        rows = [[*row, *said[2 * index : 2 * index + 2]] for index, row in enumerate(rows)]
     return Grid("Rows of each part", head, rows, frozenset(head) - {"rows"})
 
 

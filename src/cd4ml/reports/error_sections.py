@@ -81,22 +81,21 @@ def slices(evaluation: Json, metrics: Json, metric: MetricView) -> Section:
 def _slice_figure(column: str, items: Sequence[Json], metric: MetricView, whole: float | None) -> Figure:
     ordered = sorted(items, key=lambda item: -_known_distance(metric, item))
     marks = [2 if _is_small(item, item.get(metric.name)) else 0 for item in ordered]
-    rows = [
-        interval_dot(
-            str(item.get("slice")),
-            item.get(metric.name),
-            mark,
-            f"{count(item.get('n'))} rows",
-            "few" if mark else "",
-        )
-        for item, mark in zip(ordered, marks, strict=True)
-    ]
+    rows = [_slice_dot(item, metric, mark) for item, mark in zip(ordered, marks, strict=True)]
     title = f"{metric.title} by {words(column)}"
     reference = None if whole is None else (whole, "whole holdout")
     svg = dots(rows[:SHOWN], label=title, axis=metric.axis, reference=reference)
     note = f"The worst {SHOWN} of {len(rows)}." if len(rows) > SHOWN else "Worst first."
     note += " Grey: too few rows or clusters to judge by." if 2 in marks[:SHOWN] else ""
     return Figure(svg, title, note, _slice_table(column, title, ordered, marks, metric))
+
+
+def _slice_dot(item: Json, metric: MetricView, mark: int) -> Dot:
+    """Return the row of a slice; one that is too small to judge by does not stretch the axis."""
+    value = item.get(metric.name)
+    low, high = limits(value)
+    note, tag = f"{count(item.get('n'))} rows", "few" if mark else ""
+    return Dot(str(item.get("slice")), estimate_of(value), low, high, mark, note, tag, far=bool(mark))
 
 
 def _slice_table(

@@ -32,7 +32,8 @@ Value = float | None
 class Dot:
     """One row of a dot-and-whisker chart; `mark` 0 is the model, 1 what it is compared with, 2 too small.
 
-    `note` is said on hovering, `tag` is written behind the value.
+    `note` is said on hovering, `tag` is written behind the value. The axis need not reach a `far` one:
+    outside of it, it stands at the edge with an arrow.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Dot:
     mark: int = 0
     note: str = ""
     tag: str = ""
+    far: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,6 @@ def dots(
 ) -> Markup:
     """Draw estimates as dots with their intervals as whiskers, one row each, the value written at the end.
 
-    Rows of mark 2 do not stretch the axis: one that lies outside stands at its edge, with an arrow.
     The axis reaches over `within` in any case.
     """
     shown = [row for row in rows if finite(row.estimate) is not None]
@@ -98,8 +99,8 @@ def dots(
         return nothing(label)
     tails = _tails(shown)
     room = min(205.0, max(len(row.label) for row in shown) * CHARACTER + 8)
-    trusted = [row for row in shown if row.mark != 2] or shown
-    values = [v for row in trusted for v in map(finite, (row.estimate, row.low, row.high)) if v is not None]
+    near = [row for row in shown if not row.far] or shown
+    values = [v for row in near for v in map(finite, (row.estimate, row.low, row.high)) if v is not None]
     values += [*within, reference[0]] if reference else within
     top, bottom = 26.0 if reference else 8.0, (34.0 if reference else 16.0) + 24 * len(shown)
     canvas = Canvas(bottom + 44, label)

@@ -64,10 +64,10 @@ def estimates(values: Sequence[object]) -> list[Estimate]:
     ]
 
 
-def interval_dot(label: str, value: object, mark: int = 0, note: str = "", tag: str = "") -> Dot:
+def interval_dot(label: str, value: object, mark: int = 0, note: str = "") -> Dot:
     """Return the row of a dot chart for an interval."""
     low, high = limits(value)
-    return Dot(label, estimate_of(value), low, high, mark, note, tag)
+    return Dot(label, estimate_of(value), low, high, mark, note)
 
 
 def best_baseline(metrics: Json, metric: MetricView) -> tuple[str, Any] | None:

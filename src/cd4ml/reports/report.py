@@ -73,8 +73,13 @@ def report_page(  # noqa: PLR0913 - one keyword a file
 
 def _decision(verdict: Json) -> tuple[Status, str]:
     word, said = _DECISIONS.get(str(verdict.get("decision")), ("skipped", "Not judged"))
-    failed = [str(gate.get("name")) for gate in verdict.get("gates") or [] if gate.get("status") == "fail"]
-    return Status(word), said + (f" ({', '.join(failed)})" if failed else "")
+    against = [str(gate.get("name")) for gate in verdict.get("gates") or [] if _rejects(gate)]
+    return Status(word), said + (f" ({', '.join(against)})" if against else "")
+
+
+def _rejects(gate: Json) -> bool:
+    """Whether a gate failed, or was needed and not answered."""
+    return gate.get("status") == "fail" or (gate.get("status") == "skipped" and bool(gate.get("required")))
 
 
 def _second(problem: Json) -> str:
@@ -105,7 +110,8 @@ def _kicker(problem: Json, search: Json) -> str:
     parts += [str(problem["task"])] if problem.get("task") else []
     if winner.get("name"):
         family = f" ({words(winner['family'])})" if winner.get("family") else ""
-        parts.append(f"{winner['name']}{family}, chosen from {len(search.get('results') or []) or 1}")
+        tried = len(search.get("results") or [])
+        parts.append(f"{winner['name']}{family}" + (f", chosen from {tried}" if tried > 1 else ""))
     return " · ".join(parts)
 
 

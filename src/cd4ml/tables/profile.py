@@ -84,7 +84,7 @@ def _profile_table(problem: Problem, name: str, path: Path) -> dict[str, Any]:
 def _exact(scan: pl.LazyFrame, table: Table, rows: int) -> dict[str, dict[str, Any]]:
     """Return count, nulls, min, max and the number of distinct values over all rows, however many.
 
-    Above 20 million rows the distinct values are estimated, within a tenth or so, or they would fill the memory.
+    Above 20 million rows the distinct values are estimated, within a tenth or so: they would fill the memory.
     """
     import polars as pl
 

@@ -229,7 +229,7 @@ def _parse(block: bytes, header: Sequence[str], form: Csv, name: str, position: 
         if complete and not frame[:, -1].null_count():
             return frame, [], frame.height
     split = split_records(block, form, width)
-    frame = _frame(split.regular, header, form, name, (block, position))
+    frame = _frame(split.regular, header, form, name, (block, position), exactly=True)
     if frame.height + len(split.ragged) != split.rows:
         raise _unclosed(name, position)
     return frame, split.ragged, split.rows
@@ -243,9 +243,17 @@ def empty_frame(header: Sequence[str]) -> pl.DataFrame:
 
 
 def _frame(
-    records: bytes, header: Sequence[str], form: Csv, name: str, origin: tuple[bytes, int]
+    records: bytes,
+    header: Sequence[str],
+    form: Csv,
+    name: str,
+    origin: tuple[bytes, int],
+    exactly: bool = False,
 ) -> pl.DataFrame:
-    """Parse records; `origin`, the block that they are from and its place, serves to tell where they err."""
+    """Parse records; `exactly` means that more fields than names are an error, and not left out.
+
+    `origin`, the block that the records are from and its place in the file, serves to tell where they err.
+    """
     import polars as pl
 
     block, position = origin
@@ -258,7 +266,7 @@ def _frame(
             form.delimiter.join(names).encode() + b"\n" + records,
             separator=form.delimiter,
             infer_schema=False,
-            truncate_ragged_lines=True,
+            truncate_ragged_lines=not exactly,
         )
     except pl.exceptions.ComputeError as error:
         _decode(block, form, name, position)

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import socket
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,12 +53,18 @@ def _errors_translated(host: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _patience(seconds: float) -> Iterator[None]:
     """Wait no longer than this for each answer: kfp's client has no such setting and would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+    from kfp_server_api.rest import RESTClientObject  # type: ignore[import-untyped]
+
+    patient_for_ever = RESTClientObject.request
+
+    def request(self: Any, *arguments: Any, **options: Any) -> Any:
+        return patient_for_ever(self, *arguments, **{**options, "_request_timeout": (seconds, seconds)})
+
+    RESTClientObject.request = request
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
+        RESTClientObject.request = patient_for_ever
 
 
 def _client(host: str, namespace: str) -> Any:
@@ -79,7 +84,7 @@ def submit(
     experiment: str = "cd4ml",
     run_name: str = "",
     service_account: str = "",
-    timeout_seconds: float = 20.0,
+    timeout_seconds: float = 10.0,
 ) -> dict[str, str]:
     """Start a run of a compiled pipeline on a Kubeflow Pipelines server; does not wait for its end.
 
@@ -94,7 +99,7 @@ def submit(
     namespace : str
         The profile's namespace in a multi-user installation; "" in a single-user one.
     timeout_seconds : float
-        How long to wait for each answer of the server.
+        How long to wait for each answer of the server; it is asked up to four times.
 
     Returns
     -------

@@ -1,0 +1,101 @@
+"""The shipped problems on the real tables: what they reach and leave; a second run does nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.loop.small_shop import command
+
+pytestmark = [
+    pytest.mark.loop,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        "CD4ML_TEST_DATA" not in os.environ, reason="CD4ML_TEST_DATA names no folder of real tables"
+    ),
+]
+
+FILES = ("verdict.json", "verdict.md", "metrics.json", "bias.json", "report.html", "profile.html")
+BUNDLE = (
+    "model.onnx",
+    "estimator.skops",
+    "problem.json",
+    "contract.json",
+    "lineage.json",
+    "manifest.json",
+    "card.md",
+)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Return a function that runs a problem once and returns its folder and its store."""
+    folder, done = tmp_path_factory.mktemp("real"), {}
+
+    def run(problem: str, data: str) -> tuple[Path, Path]:
+        if problem not in done:
+            source = Path(os.environ["CD4ML_TEST_DATA"]) / data
+            done[problem] = command(
+                "run", problem, "--data", source, "--out", folder / problem, store=folder / "store"
+            )
+        assert done[problem].returncode == 0, done[problem].stdout + done[problem].stderr
+        return folder / problem, folder / "store"
+
+    return run
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("problem", "data"), [("bike-demand", "bike"), ("adult-income", "adult")])
+def test_a_run_leaves_every_file_of_its_contract(ran, problem, data):
+    out, _ = ran(problem, data)
+    assert [name for name in FILES if not (out / name).is_file()] == []
+    assert [name for name in BUNDLE if not (out / "bundle" / name).is_file()] == []
+    assert _read(out / "verdict.json")["decision"] == "accept"
+
+
+def test_bike_demand_is_thirty_percent_better_than_the_week_before(ran):
+    out, _ = ran("bike-demand", "bike")
+    metrics = _read(out / "metrics.json")
+    naive = metrics["baselines"]["week_before"]["wape"]["estimate"]
+    assert metrics["holdout"]["wape"]["estimate"] < 0.7 * naive
+
+
+def test_bike_demand_holds_out_the_last_57_days(ran):
+    out, _ = ran("bike-demand", "bike")
+    with (Path(os.environ["CD4ML_TEST_DATA"]) / "bike" / "hour.csv").open(newline="") as file:
+        days = [datetime.strptime(row["dteday"], "%m/%d/%Y").date() for row in csv.DictReader(file)]
+    held = sum(day > max(days) - timedelta(days=57) for day in days)
+    assert _read(out / "bundle" / "holdout" / "holdout.json")["of"] == held
+
+
+def test_adult_income_reaches_an_auc_of_0_925_on_adult_test(ran):
+    out, _ = ran("adult-income", "adult")
+    assert _read(out / "metrics.json")["holdout"]["roc_auc"]["estimate"] >= 0.925
+
+
+def test_a_second_run_does_nothing_and_says_so_within_three_seconds(ran):
+    out, store = ran("bike-demand", "bike")
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*.json")}
+    start = time.monotonic()
+    data = Path(os.environ["CD4ML_TEST_DATA"]) / "bike"
+    done = command("run", "bike-demand", "--data", data, "--out", out, store=store)
+    seconds = time.monotonic() - start
+    assert done.stdout.startswith("Nothing changed"), done.stdout
+    assert seconds < 3
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*.json")} == before
+    assert len(json.loads(command("runs", "list", "--json", store=store).stdout)) >= 1
+
+
+def test_the_same_onnx_file_is_made_again_from_the_store(ran):
+    _, store = ran("bike-demand", "bike")
+    done = command("models", "reproduce", "bike-demand@1", "--json", store=store)
+    assert done.returncode == 0, done.stdout + done.stderr
