@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from docker import from_env
 
 from cd4ml.adapters.kubeflow import run_local
-from cd4ml.adapters.kubeflow.containers import check_engine, mounted
+from cd4ml.adapters.kubeflow.containers import check_engine, mounted, run_container
 from cd4ml.errors import Cd4mlError, ContractError, ServiceError
 from tests.adapters.container_engine import IMAGE, engine
 from tests.adapters.s3_server import environment
@@ -67,6 +68,17 @@ def test_an_error_in_a_container_keeps_its_class(docker, tiny, tmp_path):
 def test_a_container_that_was_killed_is_a_failure_and_no_success(docker, tiny, tmp_path):
     with pytest.raises(Cd4mlError, match="task judge was killed before it could say why"):
         run_local(tiny, {**ARGUMENTS, "mood": "die"}, tmp_path, runner="docker")
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_exit_code_of_a_container_is_read_before_it_is_removed(code, docker):
+    client = from_env()
+    assert (
+        run_container(client, IMAGE, ["sh", "-c", f"echo said; exit {code}"], {}, environment={"A": "b"})
+        == code
+    )
+    client.close()
+    assert len(docker.state.removed) == 1
 
 
 def test_an_image_that_is_not_here_is_pulled(docker, tiny, tmp_path):

@@ -71,6 +71,7 @@ def test_what_a_run_reads_from_the_cache_keeps_its_folder(tmp_path):
         (tmp_path / "runs" / f"old-{index}").mkdir()
     for folder in (tmp_path / "runs").iterdir():
         make_old(folder)
+    make_old(first.folder, 9000.0)  # the oldest of all
     second = run_local(tiny, arguments, tmp_path)
     assert sorted(task.name for task in second.tasks if task.cached) == ["judge", "plan", "search"]
     assert first.folder.exists()

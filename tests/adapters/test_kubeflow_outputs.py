@@ -35,6 +35,13 @@ def test_nothing_is_recorded_for_a_regression_but_the_file_exists(tmp_path):
     assert (tmp_path / "a").exists()
 
 
+def test_a_roc_curve_without_positives_has_no_finite_rates_and_is_left_out(tmp_path):
+    curves = artifact(dsl.ClassificationMetrics, tmp_path)
+    write_curves(curves, None, [[0.0, float("nan"), 1.0], [1.0, float("nan"), 0.0]])
+    assert curves.metadata == {}
+    assert (tmp_path / "a").exists()
+
+
 @settings(deadline=None, max_examples=30)
 @given(count=st.integers(2, 3000))
 def test_a_roc_curve_keeps_its_ends_and_is_finite_and_short(count, tmp_path_factory):

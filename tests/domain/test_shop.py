@@ -19,6 +19,7 @@ from cd4ml.domain.shop import (
     plan_shop,
     sales_of_day,
 )
+from cd4ml.domain.shop.process import shocks_of_day
 from cd4ml.errors import NotFoundError, UsageError
 
 SPEC = ShopSpec(rows=150_000, days=730, seed=3)
@@ -221,3 +222,11 @@ def test_stores_of_a_cluster_share_their_taste_for_families():
     np.fill_diagonal(same, False)
     off = np.abs(taste[:, None, :] - taste[None, :, :]).mean(axis=2)
     assert off[same].mean() < 0.5 * off[~same & ~np.eye(len(cluster), dtype=bool)].mean()
+
+
+def test_the_shocks_of_stores_and_families_have_mean_one():
+    demand = make_demand(ShopSpec(20_000_000, 1688), 100)
+    shocks = np.array([shocks_of_day(demand, day) for day in range(1500)])
+    assert shocks.shape == (1500, len(STORES), len(FAMILIES))
+    assert shocks.mean() == pytest.approx(1, abs=0.0009)
+    assert np.log(shocks[:, :, 0]).std() == pytest.approx(np.hypot(0.05, 0.06), rel=0.05)

@@ -155,7 +155,7 @@ def random_rows(seed: int, days: int = 24, share: float = 0.6) -> list[dict[str,
                     "date": day(step),
                     "store": store,
                     "item": item,
-                    "amount": float(np.round(rng.gamma(1.0, 9.0), 3)),
+                    "amount": float(np.round(8 * rng.gamma(1.0, 9.0)) / 8),  # sums of eighths are exact
                     "promo": [True, False, None][rng.integers(0, 3)],
                     "stock": None if rng.random() < 0.3 else float(rng.integers(0, 50)),
                 }

@@ -35,7 +35,7 @@ def _check(problem, rows, expected, others=None):
     found = transform(plan, state, facts)[:, 0]
     wanted = [expected(history, row) for row in history.rows]
     np.testing.assert_allclose(
-        found, np.array([np.nan if value is None else value for value in wanted]), rtol=2e-6, atol=1e-6
+        found, np.array([np.nan if value is None else value for value in wanted]), rtol=2e-6, atol=2e-5
     )
 
 
@@ -192,6 +192,13 @@ def test_a_history_needs_a_time_that_is_known():
     plan, state, _ = fitted(problem, [*rows, nowhere[0]])
     found = transform(plan, state, pick(columns_of(problem.fact, nowhere), 0))
     assert np.isnan(found).all()
+
+
+def test_training_rows_need_a_time():
+    rows = random_rows(1)
+    train = np.arange(len(rows)) == 0
+    with pytest.raises(DataError, match="expected times in training rows; found nulls alone"):
+        fitted(only({"kind": "age"}), [{**rows[0], "date": None}, *rows[1:]], train=train)
 
 
 def test_training_rows_are_needed():

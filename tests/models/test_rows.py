@@ -190,6 +190,10 @@ def test_any_text_survives_the_lines_of_a_file(rows: list[dict[str, str]]) -> No
     assert from_lines(to_lines(rows)) == rows
 
 
+def test_lines_that_others_wrote_end_at_line_feeds_alone() -> None:
+    assert from_lines('{"a": "x\u2028y\u0085z"}\n\n{"a": "b"}') == [{"a": "x\u2028y\u0085z"}, {"a": "b"}]
+
+
 @settings(deadline=None, max_examples=50)
 @given(
     st.recursive(

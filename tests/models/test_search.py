@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cd4ml.errors import BudgetError, MetricError, NotFoundError, UsageError
+from cd4ml.errors import BudgetError, DataError, MetricError, NotFoundError, UsageError
+from cd4ml.models.data import rows_of
 from cd4ml.models.fit import fit
 from cd4ml.models.search import (
     candidate_of,
@@ -68,9 +69,9 @@ def test_what_is_spent_is_counted_in_rows_fitted_and_within_the_budget(regressio
 
 def test_halving_tries_many_on_few_rows_and_keeps_the_best():
     rows = make_rows(count=24_000)
-    problem = searched(60_000)
+    problem = make_problem(candidates=SEARCHED[:1], search={"budget_row_fits": 100_000})
     task = plan_search(problem, rows)[0]
-    assert [(rung["candidates"], rung["rows"]) for rung in task["rungs"]] == [(6, 2500), (2, 7500)]
+    assert [(rung["candidates"], rung["rows"]) for rung in task["rungs"]] == [(6, 4000), (2, 12_000)]
     result = run_search_task(problem, rows, task, 60, still)
     first = [trial for trial in result["trials"] if trial["rung"] == 0]
     last = [trial for trial in result["trials"] if trial["rung"] == 1]
@@ -78,7 +79,7 @@ def test_halving_tries_many_on_few_rows_and_keeps_the_best():
     assert [trial["parameters"] for trial in last] == [trial["parameters"] for trial in best]
     assert result["best"]["mean"] == min(trial["mean"] for trial in last)
     # The first fold has half of the rows of the second: it gets half of a rung.
-    assert first[0]["row_fits"] == 2500 + 1250
+    assert first[0]["row_fits"] == 4000 + 2000
 
 
 def test_a_search_repeats_whatever_the_clock_says(regression_rows):
@@ -144,6 +145,11 @@ def test_a_score_that_does_not_exist_comes_last_and_no_score_at_all_is_refused(r
     with pytest.raises(MetricError):
         run_search_task(problem, half, plan_search(problem, half)[1], 60, still, lines.append)
     assert "wape none" in lines[0]
+
+
+def test_rows_of_a_role_that_nobody_has_are_refused(regression_rows):
+    with pytest.raises(DataError, match=r"expected left out rows in the dataset; found none. Check `split`"):
+        rows_of(regression_rows, 2)
 
 
 def test_an_unknown_candidate_is_refused_with_the_nearest():

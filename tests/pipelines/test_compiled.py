@@ -9,19 +9,23 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cd4ml.adapters.kubeflow.compiled import pinned
+
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "src" / "cd4ml" / "compiled"
+CACHED = ("resolve", "snapshot", "features", "plan", "choose", "score", "package")
+"""Those that take the hashes as a parameter of their own; a search has them within its item."""
 pytestmark = pytest.mark.xdist_group("compile")
 
 
 def masked(text):
-    """Return a compiled pipeline without the version of the SDK and the tag of the image: only these may differ."""
+    """Return a compiled pipeline without the SDK's version and the image's tag: only these may differ."""
     return re.sub(r"(image: \S+):\S+", r"\1", re.sub(r"sdkVersion: \S+", "sdkVersion:", text))
 
 
 def compiled(folder, *arguments, seed="0"):
     command = [sys.executable, "-m", "pipelines", "--out", str(folder), *arguments]
-    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "CD4ML_IMAGE": ""}
     subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True)
     return (folder / "training.yaml").read_text()
 
@@ -73,16 +77,76 @@ def test_addresses_are_those_that_kserve_reads_and_nothing_is_installed_at_run_t
     assert "pip install" not in text
 
 
+def executors(documents):
+    """Return what a pod gets, by name: from the specification, and from the part for Kubernetes."""
+    plain = documents[0]["deploymentSpec"]["executors"]
+    kubernetes = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert plain.keys() == kubernetes.keys()
+    return {name: (plain[name]["container"], kubernetes[name]) for name in plain}
+
+
+def test_every_task_runs_as_a_user_without_rights(documents):
+    for name, (_, pod) in executors(documents).items():
+        assert pod["securityContext"] == {
+            "runAsUser": "1000",
+            "runAsGroup": "1000",
+            "runAsNonRoot": True,
+        }, name
+
+
+def test_every_task_has_limits_and_asks_for_half_of_them(documents):
+    for name, (container, _) in executors(documents).items():
+        asked = container["resources"]
+        assert asked["cpuLimit"] in {1.0, 2.0, 4.0}, name
+        assert asked["cpuRequest"] * 2 == asked["cpuLimit"], name
+        limit = int(asked["resourceMemoryLimit"].removesuffix("Gi"))
+        assert asked["resourceMemoryRequest"] == f"{limit * 512}Mi", name
+        assert limit in {2, 8}, name
+
+
+def test_every_task_runs_in_one_pinned_image(documents):
+    (image,) = {container["image"] for container, _ in executors(documents).values()}
+    assert pinned(image) == image
+
+
 def test_secrets_are_named_and_never_given(text, documents):
     assert not re.search(
         r"AKIA[0-9A-Z]{16}|-----BEGIN|(?i:password|secret_?access_?key):\s*\S*[a-z0-9]{16}", text
     )
-    executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    with_store = {name for name, one in executors.items() if "configMapAsEnv" in one}
-    assert with_store == {"exec-fingerprint", "exec-register", "exec-snapshot"}
-    for name, one in executors.items():
-        assert all(secret["optional"] for secret in one.get("secretAsEnv", [])), name
-        assert one["securityContext"]["runAsNonRoot"] is True, name
+    pods = {name: pod for name, (_, pod) in executors(documents).items()}
+    for name, pod in pods.items():
+        assert all(secret["optional"] for secret in pod.get("secretAsEnv", [])), name
+        assert all(config["optional"] for config in pod.get("configMapAsEnv", [])), name
+    given = {
+        secret: {
+            name
+            for name, pod in pods.items()
+            for one in pod.get("secretAsEnv", [])
+            if one["secretName"] == secret
+        }
+        for secret in ("cd4ml-store", "cd4ml-signing")
+    }
+    assert given == {
+        "cd4ml-store": {f"exec-{name}" for name in ("fingerprint", "register", "resolve", "snapshot")},
+        "cd4ml-signing": {"exec-package"},
+    }
+
+
+def test_no_parameter_is_a_secret(documents):
+    for spec in [documents[0]["root"], *documents[0]["components"].values()]:
+        for name in spec.get("inputDefinitions", {}).get("parameters", {}):
+            assert not re.search("secret|password|token|credential|(^|_)key", name), name
+
+
+def test_addresses_in_the_form_are_those_of_an_object_store(documents):
+    parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
+    for name in ("data", "store"):
+        assert parameters[name]["defaultValue"].startswith("s3://")
+
+
+def test_the_fingerprint_gives_parameters_only(documents):
+    (given,) = documents[0]["components"]["comp-fingerprint"]["outputDefinitions"].items()
+    assert given[0] == "parameters"
 
 
 def test_what_must_be_new_in_each_run_is_not_cached(documents):
@@ -93,14 +157,14 @@ def test_what_must_be_new_in_each_run_is_not_cached(documents):
     single = {
         name for name, task in tasks.items() if "cachingOptions" in task and task["cachingOptions"] != {}
     }
-    assert cached == {"snapshot", "features", "plan", "search", "choose", "score", "package"} | (
+    assert cached == {"resolve", "snapshot", "features", "plan", "search", "choose", "score", "package"} | (
         single & {name for name in tasks if name.startswith(("for-loop", "condition"))}
     )
 
 
 def test_every_cached_task_has_the_hashes_among_its_parameters(documents):
     for name, spec in documents[0]["components"].items():
-        if name in {f"comp-{one}" for one in ("snapshot", "features", "plan", "choose", "score", "package")}:
+        if name in {f"comp-{one}" for one in CACHED}:
             assert "fingerprint" in spec["inputDefinitions"]["parameters"], name
     assert "fingerprint" in (ROOT / "components/training/plan/component.py").read_text().split("return [")[1]
 

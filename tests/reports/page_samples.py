@@ -10,9 +10,9 @@ from tests.reports import samples
 Json = dict[str, Any]
 
 
-def profile_inputs() -> tuple[Json, Json, Json]:
+def _columns() -> Json:
     bell = [round(800 * math.exp(-((i - 9) ** 2) / 20)) for i in range(20)]
-    columns = {
+    return {
         "cnt": {
             "type": "integer",
             "nulls": 3,
@@ -55,6 +55,9 @@ def profile_inputs() -> tuple[Json, Json, Json]:
             },
         },
     }
+
+
+def profile_inputs() -> tuple[Json, Json, Json]:
     names = ["cnt", "temp", "hum", "windspeed"]
     values = [
         [1.0, 0.4, -0.32, 0.09],
@@ -64,7 +67,7 @@ def profile_inputs() -> tuple[Json, Json, Json]:
     ]
     table = {
         "rows": 17379,
-        "columns": columns,
+        "columns": _columns(),
         "correlations": {"columns": names, "matrix": values},
         "sampled": True,
         "rows_profiled": 8690,

@@ -6,63 +6,12 @@ import math
 from datetime import datetime, timedelta
 from typing import Any
 
+from tests.reports.classification_samples import classification
+from tests.reports.sample_parts import gates, interval
+
+__all__ = ["classification", "empty", "interval", "regression", "validation"]
+
 Json = dict[str, Any]
-
-
-def interval(estimate: float, half: float) -> Json:
-    return {"estimate": estimate, "low": estimate - half, "high": estimate + half}
-
-
-def gates(rejected: bool = False) -> list[Json]:
-    def gate(name: str, axis: str, status: str, measured: Any, limit: Any, span: Any, reason: str) -> Json:
-        return {
-            "name": name,
-            "axis": axis,
-            "status": status,
-            "measured": measured,
-            "limit": limit,
-            "interval": span,
-            "reason": reason,
-            "required": True,
-        }
-
-    wape = ("fail", 0.41) if rejected else ("pass", 0.2154)
-    return [
-        gate(
-            "contract",
-            "data",
-            "pass",
-            0.0012,
-            0.01,
-            None,
-            "12 of 10,000 rows were quarantined; 1 % is allowed",
-        ),
-        gate(
-            "drift", "data", "warn", 0.171, 0.15, None, "the column `humidity` moved from the last snapshot"
-        ),
-        gate(
-            "threshold:wape",
-            "model",
-            wape[0],
-            wape[1],
-            0.35,
-            [wape[1] - 0.01, wape[1] + 0.01],
-            f"the estimate {wape[1]} on 1,464 rows in 61 days; the limit is 0.35",
-        ),
-        gate(
-            "baseline:seasonal_naive:wape",
-            "model",
-            "pass",
-            0.31,
-            0.0,
-            [0.26, 0.36],
-            "the model takes 31 % of the baseline's error away, at least 26 %",
-        ),
-        gate("bias", "model", "skipped", None, None, None, "the problem names no sensitive columns")
-        | {"required": False},
-        gate("parity", "code", "pass", 3.1e-7, 1e-4, None, "largest difference over 9,104 rows"),
-        gate("latency", "code", "pass", 4.812, 50.0, None, "99th percentile of 500 single rows, in ms"),
-    ]
 
 
 def over_time() -> list[Json]:
@@ -89,7 +38,7 @@ def over_time() -> list[Json]:
     return found
 
 
-def regression_evaluation() -> Json:
+def _slices() -> Json:
     hours = [
         {
             "slice": f"{hour:02d} h",
@@ -105,6 +54,10 @@ def regression_evaluation() -> Json:
         {"slice": "light rain or snow", "n": 93, "clusters": 17, "wape": interval(0.48, 0.09)},
         {"slice": "heavy rain", "n": 1, "clusters": 1, "wape": {"estimate": 1.7, "low": None, "high": None}},
     ]
+    return {"hr": hours, "weathersit": weather}
+
+
+def regression_evaluation() -> Json:
     return {
         "task": "regression",
         "primary": "wape",
@@ -115,7 +68,7 @@ def regression_evaluation() -> Json:
             "last": "2012-12-31T23:00:00",
         },
         "over_time": over_time(),
-        "slices": {"hr": hours, "weathersit": weather},
+        "slices": _slices(),
         "residuals": {
             "edges": [-300.0 + 30 * i for i in range(21)],
             "counts": [round(300 * math.exp(-((i - 9.5) ** 2) / 6)) for i in range(20)],
@@ -152,8 +105,8 @@ def regression_evaluation() -> Json:
     }
 
 
-def regression() -> Json:
-    problem = {
+def _problem() -> Json:
+    return {
         "name": "bike-demand",
         "task": "regression",
         "description": "Hourly rentals of a bike-sharing scheme, a day ahead.",
@@ -166,7 +119,10 @@ def regression() -> Json:
         ],
         "filters": [{"name": "before-opening", "drop": "yr < 0", "reason": "the scheme had not opened"}],
     }
-    metrics = {
+
+
+def _metrics() -> Json:
+    return {
         "holdout": {"wape": interval(0.2154, 0.011), "rmsle": interval(0.41, 0.02)},
         "baselines": {
             "seasonal_naive": {"wape": interval(0.312, 0.02), "rmsle": interval(0.61, 0.04)},
@@ -179,8 +135,11 @@ def regression() -> Json:
             "ridge-log": {"wape": interval(0.361, 0.015), "rmsle": interval(0.66, 0.02)},
         },
     }
+
+
+def _search() -> Json:
     trial = {"rung": 0, "rows": 4000, "folds": 1, "scores": [0.24], "mean": 0.24}
-    search = {
+    return {
         "winner": {"name": "boosting", "family": "gradient_boosting", "parameters": {"learning_rate": 0.05}},
         "results": [
             {
@@ -214,8 +173,11 @@ def regression() -> Json:
         "seed": 0,
         "repeats": [0.2154, 0.2161],
     }
+
+
+def regression() -> Json:
     return {
-        "problem": problem,
+        "problem": _problem(),
         "verdict": {
             "decision": "accept",
             "model": "bike-demand",
@@ -223,9 +185,9 @@ def regression() -> Json:
             "changed": ["data"],
             "subject": {"bundle": "b" * 64, "snapshot": "a3" * 32, "git_commit": "0f" * 20},
         },
-        "metrics": metrics,
+        "metrics": _metrics(),
         "evaluation": regression_evaluation(),
-        "search": search,
+        "search": _search(),
         "dataset": {
             "rows": {"in": 17367, "filtered": {"before-opening": 24}, "used": 17343},
             "split": timed_split(),
@@ -297,124 +259,6 @@ def validation() -> Json:
             }
         ],
         "refused": [],
-    }
-
-
-def classification() -> Json:
-    def group(name: str, n: int, value: float, half: float | None) -> Json:
-        span = interval(value, half) if half else {"estimate": value, "low": None, "high": None}
-        return {"slice": name, "n": n, "clusters": n, "roc_auc": span}
-
-    evaluation = {
-        "task": "classification",
-        "primary": "roc_auc",
-        "holdout": {"rows": 16281, "clusters": 16281},
-        "over_time": [],
-        "slices": {
-            "education": [
-                group("Bachelors", 2670, 0.893, 0.006),
-                group("HS-grad", 5283, 0.879, 0.008),
-                group("Doctorate", 181, 0.861, 0.03),
-                group("Preschool", 12, 0.5, None),
-            ],
-            "race": [group("White", 13946, 0.922, 0.004), group("Amer-Indian-Eskimo", 159, 0.93, 0.05)],
-        },
-        "calibration": [
-            {
-                "predicted": 0.05 + 0.1 * i,
-                "actual": min(1, 0.04 + 0.102 * i),
-                "n": 1000,
-                "low": 0.02 + 0.1 * i,
-                "high": min(1, 0.07 + 0.104 * i),
-            }
-            for i in range(10)
-        ],
-        "roc": [[i / 60, (i / 60) ** 0.2, 1 - i / 60] for i in range(61)],
-        "pr": [[i / 60, 1 - 0.7 * (i / 60) ** 3, 1 - i / 60] for i in range(61)],
-        "confusion": {"tn": 11690, "fp": 745, "fn": 1340, "tp": 2506},
-        "importances": [
-            {"feature": "capital_gain", "increase": 0.05, "low": 0.045, "high": 0.055},
-            {"feature": "native_country", "increase": -0.0001, "low": -0.0004, "high": 0.0002},
-        ],
-        "clipped_negative": 0,
-        "stock": None,
-    }
-    row = {
-        "metric": "selection_rate",
-        "column": "sex",
-        "n": 5421,
-        "clusters": 5421,
-        "estimate": 0.08,
-        "reference": 0.26,
-        "ratio": 0.31,
-        "low": 0.28,
-        "high": 0.34,
-        "adjusted_p": 1e-9,
-        "margin": 0.8,
-    }
-    scores = {"roc_auc": interval(0.926, 0.004), "log_loss": interval(0.28, 0.006)}
-    return {
-        "problem": {
-            "name": "adult-income",
-            "task": "classification",
-            "facts": ["train", "test"],
-            "description": "Whether a person's income is above 50,000 dollars a year.",
-            "target": {"column": "income"},
-            "metrics": {"primary": "roc_auc"},
-            "assumptions": [],
-        },
-        "verdict": {
-            "decision": "reject",
-            "model": "adult-income",
-            "gates": gates(rejected=True),
-            "changed": ["code", "model"],
-            "subject": {"snapshot": "c4" * 32},
-        },
-        "metrics": {
-            "holdout": scores,
-            "candidates": {"boosting": scores},
-            "baselines": {"group_mean": {"roc_auc": interval(0.79, 0.007), "log_loss": interval(0.43, 0.01)}},
-        },
-        "evaluation": evaluation,
-        "search": {"winner": {"name": "boosting", "family": "gradient_boosting"}, "results": []},
-        "dataset": {
-            "rows": {"in": 48842, "filtered": {}, "used": 48842},
-            "split": {
-                "kind": "table",
-                "rows": 48842,
-                "train": 32561,
-                "unused": 0,
-                "holdout": 16281,
-                "folds": [{"train": 21707, "validation": 10854} for _ in range(3)],
-            },
-        },
-        "validation": {
-            "tables": {
-                "train": {"rows_in": 32561, "rows_accepted": 32561, "rows_quarantined": 0, "reasons": {}},
-                "test": {"rows_in": 16281, "rows_accepted": 16281, "rows_quarantined": 0, "reasons": {}},
-            },
-            "anomalies": [],
-            "refused": [],
-        },
-        "manifest": {"id": "c4" * 32},
-        "bias": {
-            "rows": [
-                {**row, "slice": "Female", "status": "fail"},
-                {**row, "slice": "Male", "ratio": 1.19, "low": 1.15, "high": 1.23, "status": "pass"},
-                {
-                    **row,
-                    "column": "race",
-                    "slice": "Other",
-                    "n": 41,
-                    "low": None,
-                    "high": None,
-                    "adjusted_p": None,
-                    "status": "insufficient_data",
-                },
-            ]
-        },
-        "lineage": {},
-        "checks": {},
     }
 
 

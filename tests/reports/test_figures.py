@@ -104,7 +104,8 @@ def test_a_small_slice_does_not_stretch_the_axis() -> None:
 
 def test_a_single_value_has_an_axis_around_it() -> None:
     assert "0 (few)" in dots([Dot("a", 0, mark=2, tag="few")], label="x", axis="y")
-    assert lines(["2020-01-01"], [Series("a", [3.0], [2.0], [4.0])], label="x", unit="y").count("circle") >= 1
+    alone = lines(["2020-01-01"], [Series("a", [3.0], [2.0], [4.0])], label="x", unit="y")
+    assert alone.count("circle") >= 1 and 'class="w c0"' in alone and ">time, 2020-01-01<" in alone
 
 
 def test_lines_are_named_at_their_ends_unless_there_is_one() -> None:

@@ -33,10 +33,19 @@ def test_a_table_without_time_numbers_or_rows_is_shown_as_far_as_it_goes() -> No
     few = {"columns": ["a"], "matrix": [[1.0]]}
     table = {"rows": 0, "columns": columns, "correlations": few, "time": None, "gaps": []}
     page = Page(profile_page({"tables": {"empty": table}}, {}, {}))
-    assert "0 rows, 1 columns." in page.texts["table-empty"]
+    assert "0 rows, 1 column." in page.texts["table-empty"]
     assert "columns-empty" not in page.texts
     assert "Correlations" not in page.texts["table-empty"]
     assert "no validation" in page.texts["contract"]
+
+
+def test_of_many_values_the_most_frequent_are_drawn() -> None:
+    top = [[f"value {index}", 30 - index] for index in range(12)]
+    columns = {"city": {"type": "category", "nulls": 0, "distinct": 40, "top": top}}
+    page = Page(profile_page({"tables": {"places": {"rows": 400, "columns": columns}}}, {}, {}))
+    said = page.texts["columns-places"]
+    assert "the 10 most frequent of 40 values" in said
+    assert "value 9" in said and "value 10" not in said
 
 
 def test_whole_numbers_get_a_bar_each() -> None:

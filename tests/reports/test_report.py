@@ -218,6 +218,15 @@ def test_slices_come_worst_first_and_small_ones_are_marked() -> None:
     assert higher_is_better.index("Preschool") < higher_is_better.index("Doctorate")
 
 
+def test_a_slice_of_few_rows_is_small_even_with_an_interval() -> None:
+    inputs = samples.regression()
+    item = {"slice": "rare", "clusters": 9, "wape": samples.interval(0.3, 0.1)}
+    for rows in (29, 30):
+        inputs["evaluation"]["slices"] = {"kind": [{**item, "n": rows}]}
+        found = Page(report_page(**inputs)).texts["slices"]
+        assert ("(few)" in found) == (rows < 30) == ("too small" in found)
+
+
 def test_bias_comes_with_failures_first_and_says_whether_a_gate_rests_on_it() -> None:
     inputs = samples.classification()
     rows = inputs["bias"]["rows"]

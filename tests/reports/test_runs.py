@@ -18,7 +18,8 @@ def test_runs_of_each_problem_have_a_trend_with_intervals() -> None:
     said = page.texts["problem-bike-demand"]
     assert "3 accept, 2 needs approval, 3 reject." in said
     assert "2026-01-24T12:00:00: 0.194" in said
-    assert "0.1840 to 0.2040" in said
+    table = said[said.index("Runs, the newest first") :]
+    assert table.index("1f2e3d47") < table.index("0.1840 to 0.2040") < table.index("1f2e3d46")
     assert "Nothing to draw" in page.texts["problem-adult-income"]
     assert "What differs" not in page.texts["problem-adult-income"]
 
@@ -32,4 +33,5 @@ def test_records_of_other_shapes_do_no_harm() -> None:
     ]
     said = Page(runs_page(runs, "wape")).texts["problem-p"]
     assert "0f0f0f0f0f (changed files)" in said
+    assert "1 run of 1 problem;" in Page(runs_page(runs[:1], "wape")).texts[""]
     assert "b: 0.3" in said

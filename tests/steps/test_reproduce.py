@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cd4ml.adapters.installation import code_hash
 from cd4ml.adapters.manifest import write_manifest
 from cd4ml.adapters.storage import FolderStorage
 from cd4ml.cli.main import main
@@ -18,6 +19,9 @@ from cd4ml.errors import IntegrityError, NotFoundError
 from cd4ml.steps.reproduce import reproduce
 from tests.adapters.s3_server import environment
 from tests.steps.small_run import train
+
+# The training is made once: all of its tests go to one worker.
+pytestmark = pytest.mark.xdist_group("reproduce")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ def changed(trained: Trained, tmp_path: Path) -> Callable[..., Path]:
         bundle = tmp_path / "changed"
         shutil.copytree(trained.bundle, bundle)
         path = bundle / file
+        if file == "lineage.json":  # where several people work the code may have moved since the training
+            entries = {"code_sha256": code_hash()} | entries
         path.write_text(json.dumps(json.loads(path.read_text()) | entries))
         write_manifest(bundle, format="1", problem="bakery")
         return bundle

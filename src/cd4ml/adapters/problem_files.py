@@ -169,7 +169,10 @@ def _object(url: str) -> str:
 def _download(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 (scheme is checked)
-            return _decoded(response.read(_MAX_BYTES + 1), url)
+            data = response.read(_MAX_BYTES + 1)
+            if response.length and len(data) <= _MAX_BYTES:  # the connection ended before the promised length
+                raise http.client.IncompleteRead(data, response.length)
+            return _decoded(data, url)
     except urllib.error.HTTPError as error:
         wrong = ServiceError if error.code >= 500 else NotFoundError
         raise wrong(f"no problem at {url}: the server answered {error.code}") from None

@@ -77,7 +77,9 @@ def _lines(model: str, found: Reproduction) -> Iterator[str]:
         yield f"{model}: NOT the same; {apart}"
     rows = [("same" if one.same else "other", one.name, one.recorded, one.found) for one in found.models]
     if found.search:
-        rows.append(("same" if found.search.same else "other", "winner of the search", *_winners(found.search)))
+        rows.append(
+            ("same" if found.search.same else "other", "winner of the search", *_winners(found.search))
+        )
     for axis in found.axes:
         rows += [(axis, one.name, one.recorded, one.found) for one in getattr(found, axis)]
     yield from table(("", "what", "recorded", "now"), rows)

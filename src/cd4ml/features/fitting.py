@@ -74,12 +74,15 @@ def fit_state(
     groups, panels = fitter.history(memory_budget_bytes, scratch)
     names, kinds = _named(plan, vocabularies)
     steps = fitter.steps
+    timed = train & (steps != NO_STEP)
+    if not timed.any():
+        raise DataError("expected times in training rows; found nulls alone. Look at `time` and at `split`")
     return State(
         names=names,
         kinds=kinds,
         origin_seconds=fitter.origin_seconds,
         step_seconds=fitter.step_seconds,
-        first_train_step=int(steps[train & (steps != NO_STEP)].min()) if fitter.step_seconds else 0,
+        first_train_step=int(steps[timed].min()) if fitter.step_seconds else 0,
         last_step=int(steps.max()),
         lookups=fitter.lookups,
         groups=groups,
@@ -154,7 +157,7 @@ class _Fitter:
             groups[by] = Group(index, _first_seen(codes, self.steps, len(index)))
             if by == entity:
                 codes_of_entity = codes
-                repeated = _has_repeats(codes, self.steps, len(index))
+                repeated = _has_repeats(codes, self.steps, len(index), budget_bytes)
             for number, series in enumerate(self.plan.series):
                 if series.by == by:
                     assert codes_of_entity is not None  # the entity is the first group
@@ -228,12 +231,12 @@ def _first_seen(codes: Codes, steps: Codes, members: int) -> Codes:
     return first
 
 
-def _has_repeats(entity: Codes, steps: Codes, entities: int) -> bool:
+def _has_repeats(entity: Codes, steps: Codes, entities: int, budget_bytes: int) -> bool:
     """Does an entity have two rows in one step?"""
     good = (entity >= 0) & (steps != NO_STEP)
     span = int(steps.max()) + 1
     cell = entity[good] * span + steps[good]
-    if entities * span > 2_000_000_000:
+    if entities * span > budget_bytes:
         return len(np.unique(cell)) < len(cell)
     seen = np.zeros(entities * span, dtype=bool)
     seen[cell] = True

@@ -2,8 +2,8 @@
 
 A value of a column at time u is recorded at u + known_after. A prediction for time t is made at t - horizon.
 So a feature of t may use values of u <= t - horizon - known_after: the smallest honest delay is their sum.
-What is known ahead may be used as it is, at t; its history has a smallest delay of one horizon, because that is
-where the history of a served model ends.
+What is known ahead may be used as it is, at t; its history has a smallest delay of one horizon, because that
+is where the history of a served model ends.
 """
 
 from __future__ import annotations

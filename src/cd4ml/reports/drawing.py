@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from cd4ml.reports.formats import number
 
-__all__ = ["CHARACTER", "ROW", "WIDTH", "Canvas", "Scale", "axes", "shorten", "spread", "time_ticks"]
+__all__ = ["CHARACTER", "ROW", "WIDTH", "Canvas", "Scale", "Tick", "axes", "shorten", "spread", "time_ticks"]
 
 WIDTH = 440.0
 CHARACTER = 7.4
@@ -24,6 +24,7 @@ ROW = 16.0
 """Least distance of two lines of text."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 Tick = tuple[float, str]
+"""A place on an axis and its text."""
 
 
 def shorten(text: str, characters: int, *, middle: bool = False) -> str:

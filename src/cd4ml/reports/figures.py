@@ -8,7 +8,18 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from cd4ml.reports.drawing import CHARACTER, ROW, WIDTH, Canvas, Scale, axes, shorten, spread, time_ticks
+from cd4ml.reports.drawing import (
+    CHARACTER,
+    ROW,
+    WIDTH,
+    Canvas,
+    Scale,
+    Tick,
+    axes,
+    shorten,
+    spread,
+    time_ticks,
+)
 from cd4ml.reports.formats import alike, band, count, finite, limits, moment, number
 
 __all__ = [
@@ -173,7 +184,9 @@ def _series(canvas: Canvas, one: Series, index: int, xs: Sequence[float], y: Sca
         edge = [(px, y(high or 0)) for px, _, high in known] + [
             (px, y(low or 0)) for px, low, _ in known[::-1]
         ]
-        if edge:
+        if len(known) == 1:
+            canvas.line(known[0][0], y(known[0][1] or 0), known[0][0], y(known[0][2] or 0), f"w c{index}")
+        elif edge:
             canvas.path(edge, f"b{index}", closed=True)
     for run in _segments(xs, one.values):
         pixels = [(px, y(value)) for px, value in run]
@@ -219,8 +232,6 @@ def lines(
     values = [v for s in series for v in map(finite, (*s.values, *s.low, *s.high)) if v is not None]
     if not values or not at:
         return nothing(label)
-    when = [moment(text) for text in at]
-    timed = [time for time in when if time is not None]
     canvas = Canvas(250, label)
     named = [one.name for one in series] if len(series) > 1 else []
     right = WIDTH - 8 - min(15, max(map(len, named), default=1)) * CHARACTER
@@ -229,15 +240,7 @@ def lines(
     if min(values) >= 0 and y.low < 0:
         y = Scale(0, y.high, y.start, y.end)
     left = 12 + max(len(said) for _, said in y.ticks(4)) * CHARACTER
-    if len(timed) == len(at):
-        stamps = [time.timestamp() for time in timed]
-        x = Scale.over(stamps, left, right, room=0.01)
-        ticks = time_ticks(min(timed), max(timed), 4)
-        title = f"time, {min(timed):%Y-%m-%d} to {max(timed):%Y-%m-%d}"
-    else:
-        stamps = [float(index) for index in range(len(at))]
-        x = Scale.over(stamps, left, right, room=0.05)
-        ticks, title = [(0.0, shorten(at[0], 12)), (len(at) - 1.0, shorten(at[-1], 12))], "in order"
+    x, stamps, ticks, title = _along(at, left, right)
     axes(canvas, x, y, (title, unit), ticks)
     if reference:
         canvas.line(left, y(reference[0]), right, y(reference[0]), "r")
@@ -252,6 +255,19 @@ def lines(
     if named:
         _end_labels(canvas, series, y, right)
     return canvas.svg()
+
+
+def _along(at: Sequence[str], left: float, right: float) -> tuple[Scale, list[float], list[Tick], str]:
+    """Return the scale, the places, the ticks and the title of an axis of times, or of names in order."""
+    timed = [time for time in map(moment, at) if time is not None]
+    if len(timed) == len(at):
+        stamps = [time.timestamp() for time in timed]
+        days = dict.fromkeys(f"{one:%Y-%m-%d}" for one in (min(timed), max(timed)))
+        ticks = time_ticks(min(timed), max(timed), 4)
+        return Scale.over(stamps, left, right, room=0.01), stamps, ticks, "time, " + " to ".join(days)
+    stamps = [float(index) for index in range(len(at))]
+    ticks = [(0.0, shorten(at[0], 12)), (len(at) - 1.0, shorten(at[-1], 12))]
+    return Scale.over(stamps, left, right, room=0.05), stamps, ticks, "in order"
 
 
 def curve(
@@ -370,7 +386,7 @@ def heatmap(names: Sequence[str], rows: Sequence[Sequence[Value]], *, label: str
         return nothing(label)
     numbered = [f"{index} {name}" for index, name in enumerate(names, 1)]
     room = min(160.0, max(map(len, numbered)) * CHARACTER + 8)
-    side = (WIDTH - room) / len(names)
+    side = min(60.0, (WIDTH - room) / len(names))
     canvas = Canvas(side * len(names) + 22, label)
     for i, name in enumerate(names):
         middle = 20 + (i + 0.5) * side

@@ -14,6 +14,7 @@ __all__ = [
     "alike",
     "band",
     "count",
+    "counted",
     "dash",
     "day",
     "days",
@@ -91,6 +92,11 @@ def count(value: object) -> str:
     """Write a number of things."""
     known = finite(value)
     return ABSENT if known is None else f"{round(known):,}"
+
+
+def counted(number_of: int, noun: str) -> str:
+    """Write a number of things with the noun in the singular or the plural."""
+    return f"{number_of:,} {noun}" + ("" if number_of == 1 else "s")
 
 
 def dash(value: object) -> str:

@@ -12,6 +12,7 @@ from cd4ml.reports.data_sections import anomalies, table_rows
 from cd4ml.reports.figures import Dot, dots, heatmap, histogram
 from cd4ml.reports.formats import (
     count,
+    counted,
     day,
     days,
     finite,
@@ -29,7 +30,7 @@ __all__ = ["profile_page"]
 
 Json = Mapping[str, Any]
 CATEGORIES_SHOWN = 10
-_FACTS = ("distinct", "min", "max", "mean", "std")
+_FACTS = ("distinct", "min", "median", "mean", "max", "std")
 
 
 def profile_page(profile: Json, validation: Json, manifest: Json) -> str:
@@ -79,7 +80,7 @@ def _table(name: str, table: Json) -> list[Section]:
     columns: Mapping[str, Json] = table.get("columns") or {}
     rows = finite(table.get("rows"))
     overview = Section(f"table-{slug(name)}", words(name).capitalize(), part="Table")
-    overview.intro.append(f"{count(rows)} rows, {len(columns)} columns.")
+    overview.intro.append(f"{count(rows)} rows, {counted(len(columns), 'column')}.")
     if table.get("sampled"):
         overview.intro.append(
             f"Distributions are of {count(table.get('rows_profiled'))} rows, evenly spread."
@@ -200,4 +201,6 @@ def _note(one: Json, rows: float | None) -> str:
     outliers = _outliers(one)
     said = f"{one.get('type', 'unknown type')}, nulls: {_nulls(one, rows)}"
     said += f", outliers: {outliers:,}" if outliers is not None else ""
+    if len(one.get("top") or []) > CATEGORIES_SHOWN:
+        said += f", the {CATEGORIES_SHOWN} most frequent of {count(one.get('distinct'))} values"
     return f"{said}. {one['description']}." if one.get("description") else f"{said}."

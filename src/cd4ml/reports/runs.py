@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cd4ml.reports.figures import Series, lines
-from cd4ml.reports.formats import day, flatten, limits, number, slug, words
+from cd4ml.reports.formats import counted, day, flatten, limits, number, slug, words
 from cd4ml.reports.metric_view import MetricView, estimate_of, estimates
 from cd4ml.reports.page import Cell, Figure, Grid, Section, Status, chips, render
 
@@ -38,7 +38,10 @@ def runs_page(runs: Sequence[Run], metric: str) -> str:
     sections = [_section(name, found, view) for name, found in groups]
     if not sections:
         sections = [Section("runs", "Runs", absent="there are no runs yet; cd4ml run makes one.")]
-    lead = [f"{len(runs)} runs of {len(problems)} problems; {view.title} on the holdout ({view.direction})."]
+    lead = [
+        f"{counted(len(runs), 'run')} of {counted(len(problems), 'problem')}; {view.title} on the holdout "
+        f"({view.direction})."
+    ]
     return render("Runs", lead, sections)
 
 

@@ -53,14 +53,16 @@ def write_curves(
     ----------
     confusion : mapping with keys tn, fp, fn, tp
     roc : sequence of (false positive rate, true positive rate, threshold)
-        Points with a threshold that is not finite (the first of scikit-learn's) get threshold 1.
+        A threshold that is not finite (the first of scikit-learn's) becomes 1; points without finite rates
+        are left out.
     """
     if confusion is not None:
         counts = {name: int(confusion[name]) for name in ("tn", "fp", "fn", "tp")}
         matrix = [[counts["tn"], counts["fp"]], [counts["fn"], counts["tp"]]]
         artifact.log_confusion_matrix(["negative", "positive"], matrix)
-    if roc:
-        points = _thinned(list(roc), ROC_POINTS)
+    points = [point for point in roc or () if math.isfinite(point[0]) and math.isfinite(point[1])]
+    if points:
+        points = _thinned(points, ROC_POINTS)
         columns: list[list[float]] = [[float(point[axis]) for point in points] for axis in range(3)]
         thresholds = [value if math.isfinite(value) else 1.0 for value in columns[2]]
         artifact.log_roc_curve(columns[0], columns[1], thresholds)
