@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import threading
@@ -106,7 +107,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(b"", 204)
         elif verb == "logs":
             assert one.process is not None and one.process.stdout is not None
-            self.reply(one.process.stdout.read())
+            said = one.process.stdout.read()
+            self.reply(struct.pack(">BxxxI", 1, len(said)) + said if said else b"")
         elif verb == "wait":
             assert one.process is not None
             self.reply({"StatusCode": one.process.wait()})
@@ -118,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.state.removed.append(key)
             self.reply(b"", 204)
         else:
-            self.reply({"Id": key, "Config": {"Tty": True}})
+            self.reply({"Id": key, "Config": {"Tty": False}})
 
     do_GET = do_POST = do_DELETE = answer
 

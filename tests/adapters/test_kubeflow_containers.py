@@ -71,7 +71,7 @@ def test_a_container_that_was_killed_is_a_failure_and_no_success(docker, tiny, t
 
 
 @pytest.mark.parametrize("code", [0, 3])
-def test_the_exit_code_of_a_container_is_read_before_it_is_removed(code, docker):
+def test_the_exit_code_of_a_container_is_read_before_it_is_removed(code, docker, capsys):
     client = from_env()
     assert (
         run_container(client, IMAGE, ["sh", "-c", f"echo said; exit {code}"], {}, environment={"A": "b"})
@@ -79,6 +79,7 @@ def test_the_exit_code_of_a_container_is_read_before_it_is_removed(code, docker)
     )
     client.close()
     assert len(docker.state.removed) == 1
+    assert capsys.readouterr().out == "said\n"
 
 
 def test_an_image_that_is_not_here_is_pulled(docker, tiny, tmp_path):

@@ -90,6 +90,7 @@ def test_words_of_yaml_1_1_stay_text():
         (MINIMAL, ("roc_auc", "roc_ack"), 18, "did you mean 'roc_auc'?"),
         (MINIMAL, ("roc_auc", "rmse"), 18, "rmse"),
         (MINIMAL, ("kind: mean", "kind: seasonal_naive"), 20, "period"),
+        (MINIMAL, ("name: prior", "name: boosting"), 20, "a candidate has the name 'boosting'"),
         (MINIMAL, ("file: loans.csv", "fil: loans.csv"), 5, "did you mean 'file'?"),
         (FORECAST, ("lags: [7d, 14d]", "lags: [6d, 14d]"), 20, "7d"),
         (FORECAST, ("columns: price}", "columns: footfall}"), 19, "footfall"),

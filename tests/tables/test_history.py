@@ -99,6 +99,20 @@ def test_writers_of_different_content_all_enter_the_history(tmp_path, storage):
     assert {entry["id"] for entry in SnapshotHistory(storage).entries("shop")} == ids and len(ids) == 8
 
 
+class Overtaken(FolderStorage):
+    """A store in which a writer of the very same manifest comes first."""
+
+    def compare_and_swap(self, key, data, expected):
+        if key.endswith("manifest.json"):
+            super().compare_and_swap(key, data, expected)
+        return super().compare_and_swap(key, data, expected)
+
+
+def test_a_twin_that_was_first_keeps_the_files_that_both_wrote(tmp_path, storage):
+    identity = take(tmp_path, Overtaken(tmp_path / "store"), 40).id
+    assert open_snapshot(SnapshotHistory(storage).fetch(identity, tmp_path / "fetched")).id == identity
+
+
 class Contended(FolderStorage):
     """A store in which somebody else always writes the index first."""
 

@@ -107,7 +107,7 @@ def contract_gate(
     """
     fraction = rows_quarantined / rows_in if rows_in else 0.0
     accounted = rows_used + rows_quarantined + rows_filtered
-    counts = f"{rows_in} rows in: {rows_used} used, {rows_quarantined} quarantined, {rows_filtered} filtered"
+    counts = f"{rows_in:,} rows in: {rows_used:,} used, {rows_quarantined:,} quarantined, {rows_filtered:,} filtered"
     share = f"{fraction:.3%} quarantined, limit {max_quarantined_fraction:.3%}"
     status: Status = "fail"
     if min(rows_in, rows_used, rows_quarantined, rows_filtered) < 0 or accounted != rows_in:
@@ -129,13 +129,14 @@ def baseline_gate(baseline: str, metric: str, improvement: Interval, margin: flo
     Improvement is a fraction of the baseline's error (see metrics.improvement); 0 means no better.
     """
     name = f"baseline:{baseline}:{metric}"
-    found = f"{metric} is {improvement.estimate:+.2%} better than {baseline}"
+    word = "better" if improvement.estimate >= 0 else "worse"
+    found = f"{metric} is {abs(improvement.estimate):.2%} {word} than {baseline}"
     interval = _pair(improvement)
     if interval is None:
         reason = f"{found}, but there are too few clusters for an interval: score on more days or entities."
         return Gate(name, "fail", improvement.estimate, margin, None, reason, "model")
     low = interval[0]
-    shown = f"{found} ({low:+.2%} to {interval[1]:+.2%}); its low end must be above {margin:+.2%}"
+    shown = f"{found} ({low:+.2%} to {interval[1]:+.2%}); its low end must be above {margin:.2%}"
     if low > margin:
         return Gate(name, "pass", improvement.estimate, margin, interval, f"{shown}.", "model")
     advice = (
@@ -177,9 +178,9 @@ def parity_gate(
 ) -> Gate:
     """Ask whether two ways to the same prediction agree, e.g. the estimator and its ONNX export.
 
-    It passes if the largest absolute or the largest relative difference is within `tolerance`; 0 means that
-    all are identical. Take the relative one as |a - b| / max(1, |b|), so that it is one bound for predictions
-    near 0 and for large ones. A difference that is negative or not finite fails.
+    It passes if the largest relative difference, |a - b| / max(1, |b|), is within `tolerance`: one bound for
+    predictions near 0 and for large ones; 0 means that all are identical. The absolute one is told beside it.
+    A difference that is negative or not finite fails.
     """
     name = f"parity:{where}"
     if not rows_checked:
@@ -192,10 +193,10 @@ def parity_gate(
         )
         return Gate(name, "fail", None, tolerance, None, reason, "code")
     shown = (
-        f"predictions differ by at most {max_abs_difference:.3g} ({max_relative_difference:.3g} relative) on "
-        f"{rows_checked} rows ({where}); limit {tolerance:.3g}"
+        f"predictions differ by at most {max_relative_difference:.3g} of max(1, |prediction|) on "
+        f"{rows_checked:,} rows ({where}; {max_abs_difference:.3g} absolute); limit {tolerance:.3g}"
     )
-    measured = min(max_abs_difference, max_relative_difference)
+    measured = max_relative_difference
     if measured <= tolerance:
         return Gate(name, "pass", measured, tolerance, None, f"{shown}.", "code")
     reason = f"{shown}: look at dtypes, encodings and the export of this estimator."

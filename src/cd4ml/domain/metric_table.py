@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from cd4ml.domain.bootstrap import FloatArray, IntArray
 from cd4ml.domain.metric_rows import CALIBRATION_BINS, Rows
-from cd4ml.domain.ranking import pr_area, roc_area
 from cd4ml.errors import NotFoundError, UsageError, nearest
 
 __all__ = ["METRICS", "TABLE", "TERMS", "Metric", "MetricSpec", "Sums", "Term", "find"]
@@ -275,8 +274,8 @@ def _share(formula: Callable[[Sums], FloatArray], *terms: str, needs: tuple[int,
     return Metric(spec, formula, terms, needs)
 
 
-def _area(name: str, formula: Callable[..., object], needs: tuple[int, ...]) -> Metric:
-    return Metric(MetricSpec(name, "classification", True, 1.0, _describe(formula)), None, (), needs)
+def _area(name: str, description: str, needs: tuple[int, ...]) -> Metric:
+    return Metric(MetricSpec(name, "classification", True, 1.0, description), None, (), needs)
 
 
 def _r2() -> Metric:
@@ -300,8 +299,8 @@ _ALL = (
     _share(precision, "tp", "fp"),
     _share(recall, "tp", "fn", needs=(1,)),
     _share(f1, "tp", "fp", "fn", needs=(1,)),
-    _area("roc_auc", roc_area, (0, 1)),
-    _area("pr_auc", pr_area, (1,)),
+    _area("roc_auc", "Probability that a positive row is ranked above a negative one.", (0, 1)),
+    _area("pr_auc", "Average precision over all thresholds: the area below precision by recall.", (1,)),
     _error(log_loss, "surprise", "rows", task="classification"),
     _error(brier, "square", "rows", task="classification"),
     _error(calibration_error, "miscalibration", "rows", task="classification", biased=True),

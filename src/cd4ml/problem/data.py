@@ -51,11 +51,11 @@ class Column(Model):
 class Csv(Model):
     """How a text file is written."""
 
-    delimiter: str = ","
+    delimiter: str = Field(",", min_length=1, max_length=1)
     header: bool = True
     """Without a header the columns are taken in the order in which they are declared."""
     skip_rows: int = Field(0, ge=0)
-    comment: str | None = None
+    comment: str | None = Field(None, min_length=1, max_length=1)
     """Lines that begin with this character are ignored."""
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
     missing: list[str] = Field(default_factory=lambda: [""])

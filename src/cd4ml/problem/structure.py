@@ -144,6 +144,11 @@ def _check_names(problem: Problem) -> None:
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise ProblemError(f"the name '{name}' is taken twice", (key, index, "name"))
+    # Both are scored side by side under their names.
+    taken = {candidate.name for candidate in problem.candidates}
+    for index, baseline in enumerate(problem.baselines):
+        if baseline.name in taken:
+            raise ProblemError(f"a candidate has the name '{baseline.name}'", ("baselines", index, "name"))
 
 
 def check_structure(problem: Problem) -> None:

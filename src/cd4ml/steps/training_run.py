@@ -165,6 +165,7 @@ def _git() -> dict[str, str]:
 def _record(name: str, out: Path, arguments: dict[str, str]) -> dict[str, Any]:
     """Return what the list of runs says of a run, but for its id and times."""
     verdict, metrics = read(out / "verdict.json"), read(out / "metrics.json")
+    commit, _, dirty = arguments["git_commit"].partition("+")
     return {
         "problem": name,
         "decision": verdict["decision"],
@@ -172,7 +173,7 @@ def _record(name: str, out: Path, arguments: dict[str, str]) -> dict[str, Any]:
         "candidates": metrics["candidates"],
         "snapshot": verdict["subject"]["snapshot"],
         "bundle": verdict["subject"]["bundle"],
-        "git": {"commit": arguments["git_commit"], "branch": arguments["git_branch"]},
+        "git": {"commit": commit, "branch": arguments["git_branch"], "dirty": bool(dirty)},
         "parameters": read(out / BUNDLE / "lineage.json").get("parameters", {}),
         "changed": verdict["changed"],
         "report": str((out / "report.html").resolve()),
