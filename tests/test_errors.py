@@ -2,7 +2,7 @@
 
 import re
 
-import cd4ml.errors as errors
+from cd4ml import errors
 from cd4ml.errors import Cd4mlError, nearest
 
 

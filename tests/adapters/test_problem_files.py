@@ -1,4 +1,4 @@
-"""Problem files: what is right is read, what is wrong is refused with line, key and the nearest right word."""
+"""Problem files: what is right is read, what is wrong is refused with line, key and nearest word."""
 
 import http.server
 import threading

@@ -34,7 +34,9 @@ def as_parquet(path, **columns):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize(("name", "data"), [("sales.csv", GOOD), ("sales.csv.gz", gzip.compress(GOOD))])
+@pytest.mark.parametrize(
+    ("name", "data"), [("sales.csv", GOOD), ("sales.csv.gz", gzip.compress(GOOD))], ids=["csv", "gz"]
+)
 def test_text_is_read_as_text(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     batches = read(tmp_path)

@@ -107,7 +107,8 @@ def contract_gate(
     """
     fraction = rows_quarantined / rows_in if rows_in else 0.0
     accounted = rows_used + rows_quarantined + rows_filtered
-    counts = f"{rows_in:,} rows in: {rows_used:,} used, {rows_quarantined:,} quarantined, {rows_filtered:,} filtered"
+    parts = f"{rows_used:,} used, {rows_quarantined:,} quarantined, {rows_filtered:,} filtered"
+    counts = f"{rows_in:,} rows in: {parts}"
     share = f"{fraction:.3%} quarantined, limit {max_quarantined_fraction:.3%}"
     status: Status = "fail"
     if min(rows_in, rows_used, rows_quarantined, rows_filtered) < 0 or accounted != rows_in:
