@@ -103,7 +103,8 @@ def test_a_rejected_model_is_reported_and_not_registered(tmp_path):
 def test_a_classification_ends_with_machine_readable_words_alone(tmp_path):
     shop = write_shop(tmp_path / "shop", sold_out(sales()))
     (shop / "problem.yaml").write_text(CLASSIFICATION)
-    given = ("--data", shop, "--out", tmp_path / "out", "--json")
+    # kfp rewrites the word python3 inside of its commands: a folder may have it in its name all the same.
+    given = ("--data", shop, "--out", tmp_path / "python3/out", "--json")
     done = command("run", shop / "problem.yaml", *given, store=tmp_path / "store")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -122,13 +123,12 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
     assert "another run is at work" in done.stderr
 
 
-@pytest.mark.parametrize("out", ["file", "under-python3/out"])
-def test_a_folder_that_cannot_hold_a_run_is_refused_at_once(out, tmp_path):
+def test_a_file_cannot_hold_a_run(tmp_path):
     shop = write_shop(tmp_path / "shop")
     (tmp_path / "file").write_text("")
-    done = run(shop, tmp_path / out, tmp_path / "store")
+    done = run(shop, tmp_path / "file", tmp_path / "store")
     assert done.returncode == 2
-    assert "--out must" in done.stderr and "Traceback" not in done.stderr
+    assert "--out must be a folder" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_an_unknown_problem_is_named_with_its_nearest(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
 
 from cd4ml.adapters.storage import open_store
 from cd4ml.tables.comparison import Accepted, compare_snapshots, profile_distance
@@ -41,6 +42,12 @@ def test_numbers_that_moved_are_told_by_their_distance(tmp_path, before):
     assert kinds(found) == {("sales.units", "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH", "warn")}
     (anomaly,) = found["anomalies"]
     assert 0.15 < anomaly["measured"] <= 1 and anomaly["limit"] == 0.15 and found["refused"] == []
+    edges = before.profile["tables"]["sales"]["columns"]["units"]["histogram"]["quantile_edges"]
+    shares = [
+        np.histogram(np.clip([row[2] for row in part], edges[0], edges[-1]), edges)[0]
+        for part in (sales_rows(), rows)
+    ]
+    assert anomaly["measured"] == pytest.approx(jensenshannon(*shares, base=2), abs=1e-6)
 
 
 @pytest.mark.parametrize(
