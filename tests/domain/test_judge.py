@@ -165,9 +165,11 @@ def test_a_gate_refuses_what_cannot_be_written():
     ],
 )
 def test_the_decision_follows_the_worst_gate(gates, decision):
-    assert decide(gates, approval_required=False) == decision
+    assert decide(gates, "never") == decision
     waiting = "reject" if decision == "reject" else "needs_approval"
-    assert decide(gates, approval_required=True) == waiting
+    assert decide(gates, "always") == waiting
+    warned = any(gate.status == "warn" for gate in gates)
+    assert decide(gates, "only_if_warn") == (waiting if warned else decision)
 
 
 STATUSES = st.sampled_from(["pass", "fail", "warn", "skipped"])
@@ -176,7 +178,7 @@ STATUSES = st.sampled_from(["pass", "fail", "warn", "skipped"])
 @settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(STATUSES, st.booleans(), st.sampled_from(["data", "model", "code"])), max_size=6),
-    st.booleans(),
+    st.sampled_from(["always", "only_if_warn", "never"]),
 )
 def test_a_verdict_survives_json_and_accepts_nothing_that_failed(rows, approval):
     gates = [Gate(f"g{i}", s, 0.1 * i, None, None, "r", axis, req) for i, (s, req, axis) in enumerate(rows)]

@@ -41,20 +41,22 @@ __all__ = [
 ]
 
 Decision = Literal["accept", "reject", "needs_approval"]
+Policy = Literal["always", "only_if_warn", "never"]
 AXES: tuple[Axis, ...] = ("data", "model", "code")
 
 
-def decide(gates: Iterable[Gate], approval_required: bool) -> Decision:
+def decide(gates: Iterable[Gate], approval: Policy = "never") -> Decision:
     """Return what the gates say together.
 
     Any gate that failed rejects. So does a required gate that was skipped, since nobody answered it, and so
     do no gates at all. Warnings, and skipped gates that are not required, do not reject. What is left is
-    accepted, or needs a person's approval where the problem asks for it.
+    accepted, or needs a person's approval: "always", or "only_if_warn" when a gate warns.
     """
     found = tuple(gates)
     if not found or any(_rejects(gate) for gate in found):
         return "reject"
-    return "needs_approval" if approval_required else "accept"
+    warned = any(gate.status == "warn" for gate in found)
+    return "needs_approval" if approval == "always" or (approval == "only_if_warn" and warned) else "accept"
 
 
 def _rejects(gate: Gate) -> bool:
@@ -91,7 +93,7 @@ class Verdict:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise DataError(f"gates of a verdict must have distinct names; found twice: {', '.join(twice)}")
-        if self.decision != "reject" and decide(self.gates, approval_required=False) == "reject":
+        if self.decision != "reject" and decide(self.gates) == "reject":
             against = [gate.name for gate in self.gates if _rejects(gate)] or ["no gate was answered"]
             raise DataError(f"the decision '{self.decision}' is at odds with its gates: {', '.join(against)}")
         object.__setattr__(self, "subject", MappingProxyType(dict(self.subject)))
@@ -134,7 +136,7 @@ def judge(
     model: str,
     subject: Mapping[str, str],
     changed: Sequence[str] = (),
-    approval_required: bool = False,
+    approval: Policy = "never",
 ) -> Verdict:
     """Return the verdict of the gates, in the order data, model, code.
 
@@ -147,7 +149,7 @@ def judge(
     if unknown:
         raise UsageError(f"changed must be among {', '.join(AXES)}; found {', '.join(unknown)}")
     ordered = tuple(gate for axis in AXES for gate in gates if gate.axis == axis)
-    return Verdict(decide(ordered, approval_required), ordered, model, subject, tuple(sorted(set(changed))))
+    return Verdict(decide(ordered, approval), ordered, model, subject, tuple(sorted(set(changed))))
 
 
 def _table(axis: str, gates: Sequence[Gate]) -> list[str]:

@@ -122,8 +122,6 @@ class Gates(Model):
     """Largest difference of the exported model from the estimator, relative to max(1, |prediction|)."""
     max_latency_ms: float = Field(50, gt=0)
     """99th percentile of a single row's prediction, features included."""
-    approval: bool = False
-    """A person must approve what the gates accept."""
 
 
 class Serving(Model):

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from cd4ml.errors import ProblemError
 from cd4ml.problem.data import Filter, Join, Panel, Table, Target, Time
 from cd4ml.problem.features import Feature
+from cd4ml.problem.judgement import Approval, Bias, Champion, Explanations, HoldoutBudget, Mitigation
 from cd4ml.problem.learning import Baseline, Candidate, Gates, Metrics, Rollout, Search, Serving, Split, Stock
 from cd4ml.problem.quantities import Duration, Model, Name, Names, duration_text
 from cd4ml.problem.structure import check_structure
@@ -50,6 +51,12 @@ class Problem(Model):
     """Columns by which errors are shown and compared."""
     sensitive: list[str] = Field(default_factory=list)
     """Columns for which the model must not differ without reason."""
+    bias: Bias = Field(default_factory=Bias)
+    mitigations: list[Mitigation] = Field(default_factory=list)
+    champion: Champion = Field(default_factory=Champion)
+    holdout_budget: HoldoutBudget = Field(default_factory=HoldoutBudget)
+    explanations: Explanations = Field(default_factory=Explanations)
+    approval: Approval = Field(default_factory=Approval)
     gates: Gates = Field(default_factory=Gates)
     serving: Serving = Field(default_factory=Serving)
     rollout: Rollout = Field(default_factory=Rollout)

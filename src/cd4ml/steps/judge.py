@@ -62,7 +62,7 @@ def judge_model(
         *_serving(found, checks),
     ]
     changed = changed_axes(lineage["fingerprint"] | {"model": model}, previous)
-    verdict = judge(gates, found.name, subject, changed, found.gates.approval)
+    verdict = judge(gates, found.name, subject, changed, found.approval.policy)
     write_json(out, verdict.to_dict())
     write_text(markdown, verdict.to_markdown())
     return verdict.decision
