@@ -3,121 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
+from tests.browser.chromium import (
+    BLOCKS,
+    CUT_OFF,
+    ESCAPES,
+    FIGURES,
+    NEEDED,
+    OVERLAPS,
+    TEXT_SIZES,
+    WIDTHS,
+    Recorder,
+    press,
+    serving,
+    show,
+)
 from tests.reports.pages import hostile, pages
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (Path("/usr/bin/chromium").exists() and Path("/usr/bin/chromedriver").exists()),
-        reason="needs chromium and chromedriver (Debian: chromium-driver)",
-    ),
-]
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-WIDTHS = (390, 1280)
-TEXT_SIZES = """
-return [...document.querySelectorAll('svg')].flatMap(svg => {
-  const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
-  return [...svg.querySelectorAll('text')].map(t => parseFloat(getComputedStyle(t).fontSize) * scale);
-})"""
-CUT_OFF = """
-const wide = document.documentElement.clientWidth;
-return [...document.querySelectorAll('svg text')].filter(t => {
-  const box = t.getBoundingClientRect();
-  return box.left < -0.5 || box.right > wide + 0.5;
-}).map(t => t.textContent)"""
-OVERLAPS = """
-const found = [];
-for (const svg of document.querySelectorAll('svg')) {
-  const texts = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
-  for (let i = 0; i < texts.length; i++) for (let j = i + 1; j < texts.length; j++) {
-    const [a, p] = texts[i], [b, q] = texts[j];
-    const across = Math.min(p.right, q.right) - Math.max(p.left, q.left);
-    const down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
-    if (across > 1 && down > Math.min(p.height, q.height) * 0.35) found.push(a + ' / ' + b);
-  }
-}
-return found"""
-BLOCKS = """
-const boxes = [...document.querySelectorAll('header, section, footer')].map(e => e.getBoundingClientRect());
-return boxes.slice(1).filter((box, i) => box.top < boxes[i].bottom - 1).length"""
-ESCAPES = """
-return [...document.querySelectorAll('main *, header *')].filter(e => {
-  if (e.closest('.scroll, pre, svg') || e.closest('.skip')) return false;
-  return e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5;
-}).map(e => e.tagName + ' ' + e.textContent.slice(0, 40))"""
-FIGURES = "return [...document.querySelectorAll('figure > svg')].map(s => s.getBoundingClientRect().width)"
-
-
-class Recorder(SimpleHTTPRequestHandler):
-    """Serves a folder and remembers what was asked for."""
-
-    asked: list[str] = []  # noqa: RUF012 - one list for the one server of this module
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        super().do_GET()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    yield driver
-    driver.quit()
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve all pages, as a browser treats files and servers differently."""
-    folder = tmp_path_factory.mktemp("site")
-    for name, text in (pages() | hostile()).items():
-        (folder / f"{name.replace(' ', '-')}.html").write_text(text, encoding="utf-8")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Recorder, directory=str(folder)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-def show(browser: Any, site: str, name: str, width: int, scheme: str = "light") -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    browser.get(f"{site}/{name.replace(' ', '-')}.html")
-
-
-def press(browser: Any, *keys: str) -> Any:
-    """Press keys as a reader would and return what has the focus then."""
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    ActionChains(browser).send_keys(*keys).perform()
-    return browser.switch_to.active_element
+    with serving(tmp_path_factory.mktemp("site"), pages() | hostile()) as address:
+        yield address
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -51,12 +51,23 @@ def test_another_process_with_other_hashes_and_threads_gives_the_same_bytes(tmp_
     subprocess.run(command, env=variables, cwd=Path(__file__).parents[2], check=True)
     found, expected = contents(tmp_path / "bundle"), contents(bundle("shop"))
     # The lineage has the hash of the code, which somebody may be editing; card and manifest depend on it.
-    for name in sorted(expected.keys() - {"lineage.json", "card.md", MANIFEST}):
+    for name in sorted(expected.keys() - {"lineage.json", "card.json", "card.md", MANIFEST}):
         assert found[name] == expected[name], name
 
 
 def test_it_has_all_that_serving_and_judging_again_need() -> None:
-    parts = {"bias", "contract", "data", "lineage", "metrics", "model", "problem", "slices", "versions"}
+    parts = {
+        "bias",
+        "card",
+        "contract",
+        "data",
+        "lineage",
+        "metrics",
+        "model",
+        "problem",
+        "slices",
+        "versions",
+    }
     expected = {f"{part}.json" for part in parts} | {"card.md", "model.onnx", "estimator.skops", MANIFEST}
     held = ("inputs.jsonl", "features.npy", "prediction.npy", "actual.npy", "holdout.json")
     expected |= {f"holdout/{name}" for name in held} | {"features/state.json"}

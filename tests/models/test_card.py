@@ -5,10 +5,15 @@ from typing import Any
 
 import pytest
 
-from cd4ml.models.card import write_card
+from cd4ml.models.card import build_card
+from cd4ml.models.card_text import card_markdown, card_parts
 from tests.models.bundles import bundle, people, shop
 
 SECTIONS = ["Model", "Intended use", "Data", "Split", "Metrics", "Slices", "Features", "Limits", "Origin"]
+
+
+def write_card(*papers: Any, **more: Any) -> str:
+    return card_markdown(build_card(*papers, **more))
 
 
 def card_of(case: Any, **more: Any) -> str:

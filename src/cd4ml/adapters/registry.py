@@ -21,7 +21,7 @@ __all__ = ["AliasChange", "ModelVersion", "Registry", "read_record"]
 
 LATEST = "latest"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_RECORDED = ("git", "lineage", "metrics", "verdict")
+_RECORDED = ("git", "limits", "lineage", "metrics", "verdict")
 
 
 def _now() -> datetime:
@@ -57,7 +57,7 @@ class Registry:
         bundle_dir : Path
             A bundle whose manifest holds.
         record : mapping, optional
-            "verdict" (str), "metrics", "git" and "lineage" (dict); what is missing stays empty.
+            "verdict" (str), "metrics", "git", "lineage" and "limits" (dict); what is missing stays empty.
 
         Raises
         ------

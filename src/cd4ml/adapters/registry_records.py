@@ -27,6 +27,9 @@ class ModelVersion:
         The judge's decision: "accept", "reject" or "needs_approval"; "" when it was not judged.
     metrics, git, lineage : dict
         As the run wrote them.
+    limits : dict
+        Metric -> {"value", "score"}: what later challengers must hold (`domain.ratchet_limits.Limit`); empty
+        when it was never held against a champion.
     """
 
     name: str
@@ -37,6 +40,7 @@ class ModelVersion:
     metrics: dict[str, Any] = field(default_factory=dict)
     git: dict[str, Any] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
+    limits: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the version as JSON values."""
@@ -87,7 +91,7 @@ def parse_version(name: str, document: Mapping[str, Any]) -> ModelVersion:
             str(document["bundle"]),
             str(document.get("created", "")),
             str(document.get("verdict", "")),
-            *(dict(document.get(part) or {}) for part in ("metrics", "git", "lineage")),
+            *(dict(document.get(part) or {}) for part in ("metrics", "git", "lineage", "limits")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(

@@ -1,4 +1,4 @@
-"""Ed25519 signatures of bundles: who made the manifest.
+"""Ed25519 signatures: who made a bundle's manifest, or wrote a record.
 
 manifest.json.sig holds the signature over the bytes of manifest.json, and the public key that it fits. The
 key in the file shows damage; whether it is to be trusted is decided by CD4ML_VERIFY_KEY alone.
@@ -13,10 +13,10 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cd4ml.adapters.manifest import MANIFEST, SIGNATURE, bundle_id
 from cd4ml.adapters.storage import atomic
@@ -33,6 +33,8 @@ __all__ = [
     "generate_keypair",
     "require_signature",
     "sign",
+    "sign_message",
+    "signature_of",
     "verify_signature",
 ]
 
@@ -94,11 +96,14 @@ def sign(bundle: Path) -> Signature:
         message never shows what it holds.
     """
     bundle_id(bundle)
-    key = _private_key()
-    public = key.public_key().public_bytes_raw()
-    signature = key.sign((bundle / MANIFEST).read_bytes())
-    atomic.write_json(bundle / SIGNATURE, _document(public, signature))
-    return Signature("valid", _key_id(public))
+    document = _signed((bundle / MANIFEST).read_bytes())
+    atomic.write_json(bundle / SIGNATURE, document)
+    return Signature("valid", document["key_id"])
+
+
+def sign_message(message: bytes) -> dict[str, str] | None:
+    """Return the signature of `message` with the key of CD4ML_SIGNING_KEY; None when that is not set."""
+    return _signed(message) if os.environ.get(SIGNING_KEY) else None
 
 
 def verify_signature(bundle: Path, public_keys: Sequence[str] | None = None) -> Signature:
@@ -116,12 +121,32 @@ def verify_signature(bundle: Path, public_keys: Sequence[str] | None = None) -> 
     path = bundle / SIGNATURE
     if not path.is_file():
         return Signature("unsigned")
-    found = _parse(path.read_bytes())
+    text = path.read_bytes()
+    try:
+        document = json.loads(text)
+        written = isinstance(document, dict) and atomic.dumps(document).encode() == text
+    except (ValueError, RecursionError):
+        written = False
+    if not written:
+        return Signature("invalid")
+    return signature_of((bundle / MANIFEST).read_bytes(), document, public_keys)
+
+
+def signature_of(
+    message: bytes, document: Mapping[str, Any] | None, public_keys: Sequence[str] | None = None
+) -> Signature:
+    """Return what a document of `sign_message` is worth as the signature of `message`; None is unsigned.
+
+    `public_keys` as in `verify_signature`.
+    """
+    if document is None:
+        return Signature("unsigned")
+    found = _parse(document)
     if found is None:
         return Signature("invalid")
     public, signature = found
     key_id = _key_id(public)
-    if not _fits(public, signature, (bundle / MANIFEST).read_bytes()):
+    if not _fits(public, signature, message):
         return Signature("invalid", key_id)
     trusted = {key.public_bytes_raw() for key in _public_keys(public_keys)}
     return Signature("valid" if public in trusted else "unknown_key", key_id)
@@ -157,14 +182,18 @@ def _document(public: bytes, signature: bytes) -> dict[str, str]:
     }
 
 
-def _parse(text: bytes) -> tuple[bytes, bytes] | None:
-    """Return public key and signature; None when the file is not to the byte what `sign` writes."""
+def _signed(message: bytes) -> dict[str, str]:
+    key = _private_key()
+    return _document(key.public_key().public_bytes_raw(), key.sign(message))
+
+
+def _parse(document: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
+    """Return public key and signature; None when the document is not to the byte what `sign` makes."""
     try:
-        document = json.loads(text)
         public, signature = (base64.b64decode(document[name]) for name in ("public_key", "signature"))
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return None
-    return (public, signature) if atomic.dumps(_document(public, signature)).encode() == text else None
+    return (public, signature) if _document(public, signature) == document else None
 
 
 def _fits(public: bytes, signature: bytes, message: bytes) -> bool:

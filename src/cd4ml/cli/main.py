@@ -15,6 +15,7 @@ from cd4ml.errors import Cd4mlError
 __all__ = ["NOUNS", "build", "main", "run"]
 
 NOUNS = {
+    "consumers": "What those who call a model rely on: draft, add, check.",
     "data": "Snapshots of the sources: take, check, compare, profile; simulate a shop.",
     "models": "Bundles and the registry: verify, publish, fetch, compare, reproduce.",
     "pipelines": "The compiled pipelines: list, export, submit to Kubeflow.",

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cd4ml.errors import UsageError
 
-__all__ = ["Interval", "Resampling", "resample"]
+__all__ = ["FEW_CLUSTERS", "Interval", "Resampling", "expanded_quantile", "resample"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -120,13 +121,13 @@ class Resampling:
             Mirror the interval at the estimate (the basic bootstrap): for statistics that noise biases
             upward, as it does a calibration error, since resamples are biased by as much again.
         """
-        from scipy.special import ndtr, stdtrit  # 0.25 s, and a verdict is read without it
+        from scipy.special import ndtr  # 0.25 s, and a verdict is read without it
 
         finite = replicates[np.isfinite(replicates)]
         clusters = self.clusters
         if clusters < 2 or 2 * finite.size < replicates.size or finite.size < 2:
             return Interval(estimate)
-        quantile = stdtrit(clusters - 1, (1 - self.level) / 2) * np.sqrt(clusters / (clusters - 1))
+        quantile = expanded_quantile(np.array(clusters), self.level)
         if clusters < FEW_CLUSTERS:
             half = float(-quantile * finite.std())
             return Interval(estimate, estimate - half, estimate + half)
@@ -135,6 +136,16 @@ class Resampling:
         if reflect:
             low, high = 2 * estimate - high, 2 * estimate - low
         return Interval(estimate, min(low, estimate), max(high, estimate))
+
+
+def expanded_quantile(clusters: npt.NDArray[np.integer[Any]], level: float) -> FloatArray:
+    """Return how many standard deviations of resamples the low end of an interval is off; negative.
+
+    Student's quantile with C - 1 degrees of freedom times sqrt(C / (C - 1)), for C >= 2 clusters, any shape.
+    """
+    from scipy.special import stdtrit
+
+    return np.asarray(stdtrit(clusters - 1, (1 - level) / 2) * np.sqrt(clusters / (clusters - 1)))
 
 
 def resample(

@@ -19,7 +19,7 @@ from cd4ml.domain.bootstrap import FloatArray, IntArray
 from cd4ml.domain.metric_rows import CALIBRATION_BINS, Rows
 from cd4ml.errors import NotFoundError, UsageError, nearest
 
-__all__ = ["METRICS", "TABLE", "TERMS", "Metric", "MetricSpec", "Sums", "Term", "find"]
+__all__ = ["METRICS", "OF_CALLS", "TABLE", "TERMS", "Metric", "MetricSpec", "Sums", "Term", "find"]
 
 Sums = Mapping[str, FloatArray]
 Task = Literal["regression", "classification"]
@@ -309,6 +309,9 @@ TABLE: Mapping[str, Metric] = MappingProxyType(
     {m.spec.name: m for m in sorted(_ALL, key=lambda metric: metric.spec.name)}
 )
 METRICS: Mapping[str, MetricSpec] = MappingProxyType({name: metric.spec for name, metric in TABLE.items()})
+
+OF_CALLS = frozenset(name for name, metric in TABLE.items() if {"tp", "fp", "fn", "tn"} & set(metric.terms))
+"""Metrics that depend on which rows are called positive, and on nothing else of the prediction."""
 
 
 def find(name: str) -> Metric:

@@ -29,7 +29,7 @@ from cd4ml.features.panel import Cells, Panel, collapse, fill_panel
 from cd4ml.features.plan import TARGET, CategoryFeature, Plan, Series, target_values
 from cd4ml.features.state import Group, State
 
-__all__ = ["MEMORY_BUDGET_BYTES", "fit_state"]
+__all__ = ["MEMORY_BUDGET_BYTES", "fit_state", "refresh_state"]
 
 MEMORY_BUDGET_BYTES = 2 * 2**30
 _CHUNK_ROWS = 1_000_000
@@ -91,6 +91,55 @@ def fit_state(
     )
 
 
+def refresh_state(
+    plan: Plan,
+    state: State,
+    facts: ColumnSet,
+    tables: Mapping[str, ColumnSet],
+    *,
+    memory_budget_bytes: int = MEMORY_BUDGET_BYTES,
+    scratch: Path | None = None,
+) -> State:
+    """Return a fitted state over the history and the tables of other data, such as newer ones.
+
+    What training counted stays: vocabularies, names of the features, the beginning of the trend. What
+    features look up is that of `facts` and `tables` alone: joined rows, when members were first seen,
+    histories. On the data that the state was fitted on it gives the same features to the bit.
+
+    Parameters
+    ----------
+    state : State
+        Fitted by the same plan; it may have been trimmed.
+    facts, tables, memory_budget_bytes, scratch
+        As in `fit_state`.
+
+    Raises
+    ------
+    DataError
+        No row, no known time, or a join whose table has several rows for a key.
+    """
+    rows = length(facts)
+    if not rows:
+        raise DataError("expected rows to take the history from; found none. Look at the filters")
+    fitter = _Fitter(plan, facts, tables, np.zeros(rows, dtype=bool), state.origin_seconds)
+    groups, panels = fitter.history(memory_budget_bytes, scratch)
+    moved = (
+        (fitter.origin_seconds - state.origin_seconds) // fitter.step_seconds if fitter.step_seconds else 0
+    )
+    return State(
+        names=state.names,
+        kinds=state.kinds,
+        origin_seconds=fitter.origin_seconds,
+        step_seconds=fitter.step_seconds,
+        first_train_step=state.first_train_step - moved,
+        last_step=int(fitter.steps.max()),
+        lookups=fitter.lookups,
+        groups=groups,
+        panels=panels,
+        vocabularies=state.vocabularies,
+    )
+
+
 def _named(plan: Plan, vocabularies: Mapping[str, Vocabulary]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     names: list[str] = []
     kinds: list[str] = []
@@ -105,7 +154,15 @@ def _named(plan: Plan, vocabularies: Mapping[str, Vocabulary]) -> tuple[tuple[st
 
 
 class _Fitter:
-    def __init__(self, plan: Plan, facts: ColumnSet, tables: Mapping[str, ColumnSet], train: Mask) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        facts: ColumnSet,
+        tables: Mapping[str, ColumnSet],
+        train: Mask,
+        calendar_seconds: int | None = None,
+    ) -> None:
+        """`calendar_seconds`: where some step begins; the first step begins whole steps before or after."""
         self.plan, self.facts, self.train = plan, facts, train
         self.rows = length(facts)
         self.lookups = _lookups(plan, tables)
@@ -117,6 +174,9 @@ class _Fitter:
                 raise DataError(f"expected times in '{plan.problem.time.column}'; found nulls alone")
             self.step_seconds = int(plan.problem.time.step.total_seconds())
             self.origin_seconds = first_step_time(times, self.step_seconds)
+            if calendar_seconds is not None:
+                offset = (self.origin_seconds - calendar_seconds) % self.step_seconds
+                self.origin_seconds -= offset
             self.steps = step_index(times, self.origin_seconds, self.step_seconds)
 
     def column(self, name: str) -> ColumnLike:

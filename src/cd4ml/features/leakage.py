@@ -183,6 +183,8 @@ def _check_rules(check: _Checker) -> None:
     for key, names in (("slices", problem.slices), ("sensitive", problem.sensitive)):
         for index, name in enumerate(names):
             check.column(name, (key, index))
+    for name in problem.explanations.excluded:
+        check.column(name, ("explanations", "excluded", name))
     for index, baseline in enumerate(problem.baselines):
         path = ("baselines", index)
         for name in baseline.by:
@@ -194,6 +196,15 @@ def _check_rules(check: _Checker) -> None:
                     "seasonal_naive needs `panel: {absent: zero or missing}`; found none", path
                 )
             _positive(problem, baseline.period, (*path, "period"))
+
+
+def _check_mitigations(check: _Checker) -> None:
+    """A treatment of predictions goes by columns that must be known when the prediction is made."""
+    for index, one in enumerate(check.problem.mitigations):
+        for name in one.columns or check.problem.sensitive:
+            check.kind(name, ["text", "number"], ("mitigations", index, "columns"))
+            if one.kind in ("group_thresholds", "recalibration"):
+                check.raw(name, ("mitigations", index, "columns"))
 
 
 def _check_split(check: _Checker) -> None:
@@ -219,6 +230,7 @@ def check_problem(problem: Problem) -> None:
     _check_time(check)
     _check_rules(check)
     _check_split(check)
+    _check_mitigations(check)
     for index, feature in enumerate(problem.features):
         _check_feature(check, feature, ("features", index))
     compile_plan(problem)

@@ -17,13 +17,15 @@ from cd4ml.adapters.manifest import write_manifest
 from cd4ml.adapters.signing import SIGNING_KEY, sign
 from cd4ml.adapters.storage import atomic
 from cd4ml.domain.halving import nested_sample
+from cd4ml.domain.treatment import Treatment
 from cd4ml.errors import DataError, UsageError, nearest
 from cd4ml.features.columns import ColumnSet, length, take
 from cd4ml.features.plan import compile_plan
 from cd4ml.features.state import State
-from cd4ml.models.card import write_card
+from cd4ml.models.card import build_card
+from cd4ml.models.card_text import card_markdown
 from cd4ml.models.contract import build_contract
-from cd4ml.models.data import FloatArray, Matrix
+from cd4ml.models.data import FloatArray, IntArray, Matrix
 from cd4ml.models.fit import Fitted
 from cd4ml.models.lineage import library_versions
 from cd4ml.models.parity import check_parity
@@ -31,6 +33,7 @@ from cd4ml.models.persist import Model, save_model
 from cd4ml.models.rows import columns_from_rows, rows_from_columns, to_lines
 from cd4ml.models.runtime import FEATURES, FORMAT
 from cd4ml.models.session import open_session, run
+from cd4ml.models.treated import serving_inputs
 from cd4ml.problem import Problem
 
 __all__ = ["FORMAT", "REPLAY_ROWS", "Holdout", "Papers", "npy_bytes", "write_bundle"]
@@ -50,11 +53,14 @@ class Holdout:
     inputs : ColumnSet
         What a caller would send; more columns are ignored.
     actual : array of shape (n,)
+    groups : int64 array of shape (n,), optional
+        Group of each row by the model's treatment, as training saw it: serving must find the same.
     """
 
     X: Matrix
     inputs: ColumnSet
     actual: FloatArray
+    groups: IntArray | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,8 @@ def write_bundle(
         If there are no holdout rows, or none that holds the contract.
     """
     _check(problem, model, state, holdout, known)
-    contract = build_contract(problem, compile_plan(problem).inputs, known)
+    inputs = serving_inputs(compile_plan(problem), model.treatment)
+    contract = build_contract(problem, inputs, known, model.treatment)
     with atomic.directory(folder) as inside:
         save_model(inside, model)
         (inside / FEATURES).mkdir()
@@ -138,7 +145,13 @@ def _check(
         )
     if not lengths[0]:
         raise DataError("a bundle needs holdout rows, by which it is judged again; found none")
-    for name in compile_plan(problem).inputs:
+    if model.treatment is not None and model.treatment.needs_groups:
+        found = None if holdout.groups is None else len(holdout.groups)
+        if found != lengths[0]:
+            raise UsageError(
+                f"{model.treatment.label} needs the group of each of {lengths[0]} holdout rows; found {found}"
+            )
+    for name in serving_inputs(compile_plan(problem), model.treatment):
         if name not in holdout.inputs:
             have = ", ".join(sorted(holdout.inputs))
             raise UsageError(
@@ -168,8 +181,9 @@ def _write_papers(folder: Path, problem: Problem, papers: Papers) -> None:
     for name, paper in written.items():
         if paper is not None:
             atomic.write_json(folder / f"{name}.json", paper)
-    card = write_card(problem, papers.metrics, papers.lineage, papers.bias, data=data, evaluation=slices)
-    atomic.write_text(folder / "card.md", card)
+    card = build_card(problem, papers.metrics, papers.lineage, papers.bias, data=data, evaluation=slices)
+    atomic.write_json(folder / "card.json", card)
+    atomic.write_text(folder / "card.md", card_markdown(card))
 
 
 def _part(paper: Mapping[str, Any], *keys: str) -> dict[str, Any]:
@@ -200,8 +214,10 @@ def _write_holdout(
     parts = {"prediction": (model.fitted, model.onnx), "quantile": (model.quantile, model.quantile_onnx)}
     for name, (fitted, onnx) in parts.items():
         if fitted is not None and onnx is not None:
-            expected = run(open_session(onnx), X).astype(np.float32)
-            atomic.write_bytes(folder / f"{name}.npy", npy_bytes(expected))
+            expected = run(open_session(onnx), X)
+            if name == "prediction":
+                expected = _treated(folder, model.treatment, expected, holdout.groups, chosen)
+            atomic.write_bytes(folder / f"{name}.npy", npy_bytes(expected.astype(np.float32)))
             parity[name] = _parity(fitted, onnx, holdout.X)
     actual = holdout.actual[chosen].astype(np.float64)
     atomic.write_bytes(folder / "actual.npy", npy_bytes(actual))
@@ -212,6 +228,24 @@ def _write_holdout(
     }
     about |= {"refused": len(seen) - len(kept), "refusal": refusal, "parity": parity}
     atomic.write_json(folder / "holdout.json", about)
+
+
+def _treated(
+    folder: Path,
+    treatment: Treatment | None,
+    predictions: FloatArray,
+    groups: IntArray | None,
+    chosen: IntArray,
+) -> FloatArray:
+    """Return predictions as they are served, and write the decisions of a treatment that has thresholds."""
+    if treatment is None or groups is None:
+        return predictions
+    group = groups[chosen]
+    predictions = treatment.recalibrate(predictions, group)
+    if treatment.thresholds is not None:
+        decisions = treatment.decide(predictions, group).astype(np.float32)
+        atomic.write_bytes(folder / "decision.npy", npy_bytes(decisions))
+    return predictions
 
 
 def _served(contract: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[list[int], str]:

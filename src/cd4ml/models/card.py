@@ -1,4 +1,6 @@
-"""The model card: who it is for, what it learnt from, how good it is, where it ends.
+"""The model card as data: who it is for, what it learnt from, how good it is, where it ends.
+
+card.json is what a machine reads; card.md and the card's page are written of it (see `card_text`).
 
 References
 ----------
@@ -13,15 +15,22 @@ from typing import Any
 from cd4ml.domain.metrics import METRICS
 from cd4ml.problem import Problem, duration_text
 
-__all__ = ["write_card"]
+__all__ = ["CARD_FORMAT", "build_card"]
 
 Json = Mapping[str, Any]
+CARD_FORMAT = "1"
 _MOST_SLICES = 8
 _MOST_FEATURES = 10
+_MOST_GROUPS = 20
 _FEW_ROWS = 30
+_GROUP_KEYS = (
+    "metric", "label", "column", "slice", "against", "n", "estimate", "reference", "ratio", "low", "high",
+    "margin", "status", "waived",
+)  # fmt: skip
+_STATUS_ORDER = {"fail": 0, "waived": 1, "warn": 2, "insufficient_data": 3}
 
 
-def write_card(
+def build_card(
     problem: Problem,
     metrics: Json,
     lineage: Json,
@@ -29,8 +38,8 @@ def write_card(
     *,
     data: Json | None = None,
     evaluation: Json | None = None,
-) -> str:
-    """Return card.md.
+) -> dict[str, Any]:
+    """Return card.json.
 
     Parameters
     ----------
@@ -40,208 +49,142 @@ def write_card(
         dataset.json: `rows`, `split` and `clusters`.
     evaluation
         evaluation.json: `holdout`, `slices` and `importances`.
+
+    Returns
+    -------
+    dict
+        JSON values alone. What was not measured is null or an empty list.
     """
-    lines = [f"# {problem.name}", "", problem.description or "The problem has no description.", ""]
-    lines += _model(problem, lineage)
-    lines += _use(problem)
-    lines += _data(problem, lineage, data or {})
-    lines += _split(problem, data or {})
-    lines += _quality(problem, metrics, evaluation or {})
-    lines += _slices(problem, evaluation or {})
-    lines += _groups(problem, bias)
-    lines += _features(lineage, evaluation or {})
-    lines += _limits(problem, evaluation or {})
-    lines += _origin(lineage)
-    return "\n".join(lines)
+    data, evaluation = data or {}, evaluation or {}
+    return {
+        "format": CARD_FORMAT,
+        "name": problem.name,
+        "description": problem.description,
+        "model": _model(problem, lineage),
+        "use": _use(problem),
+        "data": _data(problem, lineage, data),
+        "split": _split(problem, data),
+        "metrics": _metrics(problem, metrics, evaluation),
+        "slices": _slices(problem, evaluation),
+        "groups": _groups(problem, bias),
+        "features": _features(lineage, evaluation),
+        "limits": _limits(problem, evaluation),
+        "origin": _origin(lineage),
+    }
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(_cell(cell) for cell in head) + " |", "|" + "---|" * len(head)]
-    return [*lines, *("| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows), ""]
+def _model(problem: Problem, lineage: Json) -> dict[str, Any]:
+    model, second = lineage["model"], lineage["quantile_model"]
+    return {
+        "task": problem.task,
+        "target": problem.target.column,
+        "positive": problem.target.positive if problem.task == "classification" else None,
+        "owner": problem.owner or None,
+        "family": model["family"],
+        "loss": model["loss"],
+        "parameters": dict(model["parameters"]),
+        "transform": model["transform"],
+        "quantile": second["quantile"] if second else None,
+    }
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
+def _use(problem: Problem) -> dict[str, Any]:
+    return {
+        "facts": list(problem.facts),
+        "horizon": duration_text(problem.horizon) if problem.horizon else None,
+        "unknown": problem.serving.unknown,
+        "sensitive": list(problem.sensitive),
+    }
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-
-
-def _interval(value: Json | None) -> str:
-    if value is None or value.get("estimate") is None:
-        return "not defined"
-    low, high = value.get("low"), value.get("high")
-    bounds = "" if low is None or high is None else f" ({_number(low)} to {_number(high)})"
-    return f"{_number(value['estimate'])}{bounds}"
-
-
-def _what(problem: Problem) -> str:
-    if problem.task == "classification":
-        return f"the probability that `{problem.target.column}` is `{problem.target.positive}`"
-    return f"`{problem.target.column}`"
-
-
-def _model(problem: Problem, lineage: Json) -> list[str]:
-    model = lineage["model"]
-    rows = [
-        ["Predicts", _what(problem)],
-        ["Owner", problem.owner or "not declared"],
-        ["Model", f"{model['family']}, loss {model['loss']}"],
-        ["Parameters", ", ".join(f"{key} {value}" for key, value in sorted(model["parameters"].items()))],
-    ]
-    if model["transform"] != "none":
-        rows.append(["Fitted on", f"{model['transform']} of the target; predictions are on its own scale"])
-    if lineage["quantile_model"]:
-        quantile = f"quantile {lineage['quantile_model']['quantile']:.4g} of the target, for orders"
-        rows.append(["Second output", quantile])
-    return ["## Model", "", *_table(["what", "is"], rows)]
-
-
-def _use(problem: Problem) -> list[str]:
-    ahead = f", {duration_text(problem.horizon)} ahead" if problem.horizon else ""
-    strange = {
-        "refuse": "A text or an entity that training did not see is refused.",
-        "bucket": "A text that training did not see is taken for a rare one.",
-    }[problem.serving.unknown]
-    lines = [
-        f"- For {problem.owner or 'its owner (none is declared)'}: {_what(problem)} for each row of"
-        f" {_names(problem.facts)}{ahead}.",
-        "- A caller sends the fields in contract.json; a row that breaks it is refused by the field's name."
-        f" {strange}",
-        "- Not for another target or population than the one described below"
-        + (f", and not further ahead than {duration_text(problem.horizon)}." if problem.horizon else "."),
-    ]
-    if problem.sensitive:
-        lines.append(
-            f"- Where decisions about people follow from it, look first at the groups by"
-            f" {_names(problem.sensitive)} below."
-        )
-    return ["## Intended use", "", *lines, ""]
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _data(problem: Problem, lineage: Json, data: Json) -> list[str]:
-    rows = [
-        [
-            name,
-            "facts" if name in problem.facts else "joined",
-            table.query or " ".join(table.file),
-            table.description,
-        ]
+def _data(problem: Problem, lineage: Json, data: Json) -> dict[str, Any]:
+    tables = [
+        {
+            "name": name,
+            "role": "facts" if name in problem.facts else "joined",
+            "source": table.query or " ".join(table.file),
+            "description": table.description,
+        }
         for name, table in problem.tables.items()
     ]
-    lines = [
-        "## Data",
-        "",
-        f"Snapshot `{lineage['snapshot']}`.",
-        "",
-        *_table(["table", "role", "source", "description"], rows),
-    ]
-    if counts := data.get("rows"):
-        left_out = "".join(f"; {n:,} left out by `{rule}`" for rule, n in sorted(counts["filtered"].items()))
-        lines += [f"{counts['in']:,} rows of facts{left_out}; {counts['used']:,} were used.", ""]
-    return lines
+    return {"snapshot": lineage["snapshot"], "tables": tables, "rows": data.get("rows")}
 
 
-def _split(problem: Problem, data: Json) -> list[str]:
+def _split(problem: Problem, data: Json) -> dict[str, Any]:
     split, found = problem.split, data.get("split")
-    lines = ["## Split", "", f"By {split.kind}, with {split.folds} folds for the search."]
-    if split.gap:
-        lines[-1] += f" A gap of {duration_text(split.gap)} is left out before what is judged."
-    if not found:
-        return [*lines, "", "Its counts were not recorded.", ""]
-    parts = {"training": found["train"], "holdout": found["holdout"], "left out": found["unused"]}
-    parts |= {f"fold {number}": fold["validation"] for number, fold in enumerate(found["folds"], 1)}
+    parts: dict[str, Json] = {}
+    if found:
+        parts = {"training": found["train"], "holdout": found["holdout"], "left out": found["unused"]}
+        parts |= {f"fold {number}": fold["validation"] for number, fold in enumerate(found["folds"], 1)}
     rows = [
-        [name, f"{part['rows']:,}", str(part.get("first", "")), str(part.get("last", ""))]
+        {"part": name, "rows": part["rows"], "first": part.get("first"), "last": part.get("last")}
         for name, part in parts.items()
     ]
-    return [*lines, "", *_table(["part", "rows", "from", "to"], rows)]
+    gap = duration_text(split.gap) if split.gap else None
+    return {"kind": split.kind, "folds": split.folds, "gap": gap, "parts": rows}
 
 
-def _quality(problem: Problem, metrics: Json, evaluation: Json) -> list[str]:
+def _metrics(problem: Problem, metrics: Json, evaluation: Json) -> dict[str, Any]:
     holdout, baselines = metrics.get("holdout", {}), metrics.get("baselines", {})
     names = [name for name in (problem.metrics.primary, *problem.metrics.also) if name in holdout]
-    rows = [
-        [
-            name,
-            _direction(name),
-            _interval(holdout[name]),
-            *(_interval(b.get(name)) for b in baselines.values()),
-        ]
+    scores = [
+        {
+            "metric": name,
+            "better": _direction(name),
+            "model": holdout[name],
+            "baselines": {baseline: scores.get(name) for baseline, scores in baselines.items()},
+        }
         for name in dict.fromkeys(names)
     ]
-    text = f"On the holdout{_extent(evaluation)}, with {problem.metrics.level:.0%} intervals by"
-    text += f" {problem.metrics.cluster}. The metric that decides is {problem.metrics.primary}."
-    return ["## Metrics", "", text, "", *_table(["metric", "better", "model", *baselines], rows)]
+    return {
+        "primary": problem.metrics.primary,
+        "level": problem.metrics.level,
+        "cluster": problem.metrics.cluster,
+        "holdout": evaluation.get("holdout"),
+        "scores": scores,
+    }
 
 
 def _direction(name: str) -> str:
-    spec = METRICS[name]
     if name in ("bias", "relative_bias"):
         return "near 0"
-    return "higher" if spec.higher_is_better else "lower"
+    return "higher" if METRICS[name].higher_is_better else "lower"
 
 
-def _extent(evaluation: Json) -> str:
-    found = evaluation.get("holdout")
-    if not found:
-        return ""
-    when = f" from {found['first']} to {found['last']}" if "first" in found else ""
-    return f" ({found['rows']:,} rows in {found['clusters']:,} clusters{when})"
-
-
-def _slices(problem: Problem, evaluation: Json) -> list[str]:
-    primary, columns = problem.metrics.primary, evaluation.get("slices") or {}
-    lines = ["## Slices", ""]
-    if not columns:
-        return [*lines, "No slices were measured.", ""]
-    lines += [f"{primary} by slice, the largest {_MOST_SLICES} of each column; all are in slices.json.", ""]
+def _slices(problem: Problem, evaluation: Json) -> dict[str, Any]:
+    primary = problem.metrics.primary
     rows = []
-    for column, items in sorted(columns.items()):
+    for column, items in sorted((evaluation.get("slices") or {}).items()):
         largest = sorted(items, key=lambda item: -int(item["n"]))[:_MOST_SLICES]
-        rows += [[column, item["slice"], f"{item['n']:,}", _interval(item[primary])] for item in largest]
-    return [*lines, *_table(["column", "slice", "rows", primary], rows)]
+        rows += [
+            {"column": column, "slice": item["slice"], "n": item["n"], "value": item[primary]}
+            for item in largest
+        ]
+    return {"metric": primary, "most": _MOST_SLICES, "rows": rows}
 
 
-def _groups(problem: Problem, bias: Json | None) -> list[str]:
-    if not problem.sensitive:
-        return []
-    lines = ["## Groups", ""]
-    found = [row for row in (bias or {}).get("rows", []) if row["column"] in problem.sensitive]
-    if not found:
-        return [*lines, f"Groups by {_names(problem.sensitive)} were not measured.", ""]
-    rows = [
-        [row["column"], row["slice"], f"{row['n']:,}", _ratio(row), f"{row['margin']:g}", row["status"]]
-        for row in found
-    ]
-    text = (
-        f"How far from perfect {found[0]['metric']} is in a group, over how far it is in all others: 1 is"
-        " equal. insufficient_data is no pass."
-    )
-    return [*lines, text, "", *_table(["column", "group", "rows", "ratio", "margin", "status"], rows)]
+def _groups(problem: Problem, bias: Json | None) -> dict[str, Any]:
+    """Return the comparisons that can reject a model, failures first, and how many there were of them."""
+    sensitive = set(problem.sensitive)
+    found = [row for row in (bias or {}).get("rows", []) if set(row["column"].split(" x ")) <= sensitive]
+    told = [row for row in found if _blocks(row)]
+    told.sort(key=lambda row: _STATUS_ORDER.get(row["status"], 4))
+    rows = [{key: row[key] for key in _GROUP_KEYS if key in row} for row in told[:_MOST_GROUPS]]
+    return {"columns": list(problem.sensitive), "rows": rows, "of": len(told)}
 
 
-def _ratio(row: Json) -> str:
-    return _interval({"estimate": row["ratio"], "low": row["low"], "high": row["high"]})
+def _blocks(row: Json) -> bool:
+    """Whether a row is on predictions, judged, and may reject: all are in a bias.json without families."""
+    if row.get("family", "blocking") != "blocking" or row.get("stage", "post") != "post":
+        return False
+    return row.get("margin") is not None and row.get("against") != "champion"
 
 
-def _features(lineage: Json, evaluation: Json) -> list[str]:
-    names = list(lineage["features"])
-    lines = ["## Features", "", f"{len(names)} features; their names are in model.json.", ""]
+def _features(lineage: Json, evaluation: Json) -> dict[str, Any]:
     found = evaluation.get("importances") or []
-    if not found:
-        return lines
-    rows = [
-        [item["feature"], _interval({**item, "estimate": item["increase"]})]
-        for item in found[:_MOST_FEATURES]
-    ]
-    lines[-2] += " Those on which it relies most, by how much its error grows when one is shuffled:"
-    return [*lines, *_table(["feature", "growth of the error"], rows)]
+    keys = ("feature", "increase", "low", "high")
+    most = [{key: item.get(key) for key in keys} for item in found[:_MOST_FEATURES]]
+    return {"count": len(lineage["features"]), "most_important": most}
 
 
 def _limits(problem: Problem, evaluation: Json) -> list[str]:
@@ -258,30 +201,28 @@ def _limits(problem: Problem, evaluation: Json) -> list[str]:
     lowest = problem.target.min
     if problem.task == "regression" and lowest is not None:
         lines.append(f"Predictions below {lowest:g} are raised to it.")
-    small = [
-        f"{column} {item['slice']}"
-        for column, items in sorted((evaluation.get("slices") or {}).items())
-        for item in items
-        if item["n"] < _FEW_ROWS
-    ]
-    if small:
+    if small := _small(evaluation.get("slices") or {}):
         more = f" and {len(small) - _MOST_SLICES} more" if len(small) > _MOST_SLICES else ""
         named = ", ".join(small[:_MOST_SLICES])
         lines.append(f"Slices of fewer than {_FEW_ROWS} holdout rows say little: {named}{more}.")
-    return ["## Limits", "", *(f"- {' '.join(line.split())}" for line in lines), ""]
+    return [" ".join(line.split()) for line in lines]
 
 
-def _origin(lineage: Json) -> list[str]:
-    git = lineage["git"]
-    rows = [
-        ["Snapshot", lineage["snapshot"]],
-        [
-            "Commit",
-            (git["commit"] or "unknown") + (", with changes that are not in it" if git["dirty"] else ""),
-        ],
-        ["Problem", lineage["problem_sha256"]],
-        ["Code", lineage["code_sha256"]],
-        ["Image", lineage["image_digest"] or "none"],
-        ["Seeds", ", ".join(str(seed) for seed in lineage["seeds"])],
+def _small(slices: Mapping[str, Sequence[Json]]) -> list[str]:
+    ordered: Iterable[tuple[str, Sequence[Json]]] = sorted(slices.items())
+    return [
+        f"{column} {item['slice']}" for column, items in ordered for item in items if item["n"] < _FEW_ROWS
     ]
-    return ["## Origin", "", *_table(["what", "is"], rows)]
+
+
+def _origin(lineage: Json) -> dict[str, Any]:
+    git = lineage["git"]
+    return {
+        "snapshot": lineage["snapshot"],
+        "commit": git["commit"] or None,
+        "dirty": bool(git["dirty"]),
+        "problem_sha256": lineage["problem_sha256"],
+        "code_sha256": lineage["code_sha256"],
+        "image_digest": lineage["image_digest"] or None,
+        "seeds": list(lineage["seeds"]),
+    }

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cd4ml.domain.treatment import Treatment
 from cd4ml.features.columns import ColumnSet, as_category
 from cd4ml.features.expressions import Expression
 from cd4ml.problem import Column, Problem
@@ -34,7 +35,10 @@ _TIMES = ("date", "timestamp")
 
 
 def build_contract(
-    problem: Problem, inputs: Mapping[str, str], known: Mapping[str, Sequence[str]] | None = None
+    problem: Problem,
+    inputs: Mapping[str, str],
+    known: Mapping[str, Sequence[str]] | None = None,
+    treatment: Treatment | None = None,
 ) -> dict[str, Any]:
     """Return the contract of a problem's models.
 
@@ -44,15 +48,18 @@ def build_contract(
     Parameters
     ----------
     inputs : mapping
-        Fact columns that a caller sends and their types, `Plan.inputs`.
+        Fact columns that a caller sends and their types, see `treated.serving_inputs`.
     known : mapping, optional
         `known_values`: with `serving.unknown: refuse` the only values that are taken.
+    treatment : Treatment, optional
+        With thresholds a prediction comes with a decision.
 
     Returns
     -------
     dict
-        `inputs` is the schema of one row, `output` that of one prediction, `max_rows` the most rows of a
-        request. A field that may be null may be left out.
+        `inputs` is the schema of one row, `output` that of one prediction, `decision` that of one decision
+        or null, `treatment` what treats predictions by group (`kind`, `columns`) or null, `max_rows` the most
+        rows of a request. A field that may be null may be left out.
     """
     learnt = known if known is not None and problem.serving.unknown == "refuse" else {}
     times = _time_columns(problem)
@@ -70,6 +77,8 @@ def build_contract(
             "additionalProperties": False,
         },
         "output": _output(problem),
+        "decision": _decision(problem, treatment),
+        "treatment": _treatment(treatment),
         "quantile": problem.stock.quantile if problem.stock else None,
         "unknown": problem.serving.unknown,
         "max_rows": problem.serving.max_rows,
@@ -148,6 +157,19 @@ def _values(column: Column, texts: set[str]) -> list[Any]:
     if column.type == "number":
         return sorted(map(float, texts))
     return sorted(texts)
+
+
+def _decision(problem: Problem, treatment: Treatment | None) -> dict[str, Any] | None:
+    if treatment is None or treatment.thresholds is None:
+        return None
+    what = f"1 where {problem.target.column} is called {problem.target.positive}, by {treatment.label}"
+    return {"name": "decision", "type": "integer", "minimum": 0, "maximum": 1, "description": what}
+
+
+def _treatment(treatment: Treatment | None) -> dict[str, Any] | None:
+    if treatment is None or not treatment.needs_groups:
+        return None
+    return {"kind": treatment.kind, "columns": list(treatment.groups.columns)}
 
 
 def _output(problem: Problem) -> dict[str, Any]:

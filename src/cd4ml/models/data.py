@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from cd4ml.errors import DataError
 
-__all__ = ["HOLDOUT", "TRAIN", "BoolArray", "Dataset", "FloatArray", "Matrix", "rows_of"]
+__all__ = ["HOLDOUT", "TRAIN", "BoolArray", "Dataset", "FloatArray", "IntArray", "Matrix", "rows_of"]
 
 Matrix = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 TRAIN, HOLDOUT = 0, 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from cd4ml.domain.metric_table import OF_CALLS
 from cd4ml.domain.metrics import (
     Interval,
     calibration_curve,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from cd4ml.features.columns import CategoryArray
     from cd4ml.problem import Problem, Stock
 
-__all__ = ["Holdout", "compare", "evaluate", "metric_table", "metrics_of"]
+__all__ = ["Holdout", "compare", "evaluate", "metric_table", "metrics_of", "scores"]
 
 FloatArray = npt.NDArray[np.float64]
 _TIME_BUCKETS = 60
@@ -64,24 +65,66 @@ def _design(problem: Problem, holdout: Holdout) -> dict[str, Any]:
     return common | {"weight": holdout.weight, "cluster": holdout.cluster}
 
 
-def metric_table(
-    problem: Problem, holdout: Holdout, model: FloatArray, candidates: Mapping[str, FloatArray]
-) -> dict[str, Any]:
-    """Return the content of metrics.json: the model, each baseline and each candidate on the holdout."""
-    names, design = metrics_of(problem), _design(problem, holdout)
+def scores(
+    problem: Problem,
+    names: Sequence[str],
+    y: FloatArray,
+    model: FloatArray,
+    decisions: FloatArray | None,
+    weight: FloatArray,
+    cluster: npt.NDArray[np.int64],
+) -> dict[str, Interval]:
+    """Return each metric with its interval; arrays have shape (n,).
 
-    def scores(prediction: FloatArray) -> dict[str, dict[str, float | None]]:
-        found = score(names, holdout.y, prediction, **design)
+    Parameters
+    ----------
+    decisions : array, optional
+        0 or 1 where rows are not called positive from a probability of 0.5 on: metrics of calls are theirs.
+    """
+    judged = Holdout(y, weight, cluster, None, {}, {})
+    design = _design(problem, judged)
+    called = [name for name in names if decisions is not None and name in OF_CALLS]
+    of_calls = score(called, y, decisions, **design) if called and decisions is not None else {}
+    others = [name for name in names if name not in called]
+    found = {**(score(others, y, model, **design) if others else {}), **of_calls}
+    return {name: found[name] for name in names}
+
+
+def metric_table(
+    problem: Problem,
+    holdout: Holdout,
+    model: FloatArray,
+    candidates: Mapping[str, FloatArray],
+    decisions: FloatArray | None = None,
+) -> dict[str, Any]:
+    """Return the content of metrics.json: the model, each baseline and each candidate on the holdout.
+
+    Parameters
+    ----------
+    decisions : array of shape (n,), optional
+        Of the model, see `scores`.
+    """
+    names = metrics_of(problem)
+
+    def shown(prediction: FloatArray, called: FloatArray | None = None) -> dict[str, dict[str, float | None]]:
+        found = scores(problem, names, holdout.y, prediction, called, holdout.weight, holdout.cluster)
         return {name: interval.to_dict() for name, interval in found.items()}
 
-    baselines = {name: scores(prediction) for name, prediction in sorted(holdout.baselines.items())}
-    fitted = {name: scores(prediction) for name, prediction in sorted(candidates.items())}
-    return {"holdout": scores(model), "baselines": baselines, "candidates": {**baselines, **fitted}}
+    baselines = {name: shown(prediction) for name, prediction in sorted(holdout.baselines.items())}
+    fitted = {name: shown(prediction) for name, prediction in sorted(candidates.items())}
+    return {"holdout": shown(model, decisions), "baselines": baselines, "candidates": {**baselines, **fitted}}
 
 
-def compare(problem: Problem, holdout: Holdout, model: FloatArray) -> dict[str, Interval]:
+def _for_primary(problem: Problem, model: FloatArray, decisions: FloatArray | None) -> FloatArray:
+    """Return what the primary metric is taken of: decisions where it is about calls."""
+    return model if decisions is None or problem.metrics.primary not in OF_CALLS else decisions
+
+
+def compare(
+    problem: Problem, holdout: Holdout, model: FloatArray, decisions: FloatArray | None = None
+) -> dict[str, Interval]:
     """Return the improvement of the model over each baseline on the same rows; 0 means equal."""
-    design = _design(problem, holdout)
+    design, model = _design(problem, holdout), _for_primary(problem, model, decisions)
     return {
         name: improvement(problem.metrics.primary, holdout.y, model, reference, **design)
         for name, reference in sorted(holdout.baselines.items())
@@ -89,7 +132,11 @@ def compare(problem: Problem, holdout: Holdout, model: FloatArray) -> dict[str, 
 
 
 def evaluate(
-    problem: Problem, holdout: Holdout, model: FloatArray, quantile: FloatArray | None = None
+    problem: Problem,
+    holdout: Holdout,
+    model: FloatArray,
+    quantile: FloatArray | None = None,
+    decisions: FloatArray | None = None,
 ) -> dict[str, Any]:
     """Return the content of evaluation.json but for the importances.
 
@@ -99,11 +146,14 @@ def evaluate(
         Predictions on the original scale, or probabilities of the positive class.
     quantile : array of shape (n,), optional
         Predictions of the quantile that the problem's stock costs ask for.
+    decisions : array of shape (n,), optional
+        0 or 1 where a treatment calls rows positive by other thresholds than 0.5.
     """
     page: dict[str, Any] = {"task": problem.task, "primary": problem.metrics.primary}
     page["holdout"] = _extent(holdout)
-    page["over_time"] = _over_time(problem, holdout, model)
-    page["slices"] = _slices(problem, holdout, model)
+    judged = _for_primary(problem, model, decisions)
+    page["over_time"] = _over_time(problem, holdout, model, judged)
+    page["slices"] = _slices(problem, holdout, judged)
     page["clipped_negative"] = clip_count(model, metrics_of(problem))
     if problem.task == "regression":
         page |= {"residuals": _residuals(holdout.y, model), "deciles": _deciles(holdout.y, model)}
@@ -114,7 +164,7 @@ def evaluate(
         )
     else:
         page["calibration"] = _calibration(holdout.y, model, problem.metrics.level)
-        page["confusion"] = confusion(holdout.y, model)
+        page["confusion"] = confusion(holdout.y, model if decisions is None else decisions)
         page |= {"roc": roc_curve(holdout.y, model), "pr": pr_curve(holdout.y, model)}
     return page
 
@@ -137,7 +187,9 @@ def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value.to_dict() if isinstance(value, Interval) else value for key, value in entry.items()}
 
 
-def _over_time(problem: Problem, holdout: Holdout, model: FloatArray) -> list[dict[str, Any]]:
+def _over_time(
+    problem: Problem, holdout: Holdout, model: FloatArray, judged: FloatArray
+) -> list[dict[str, Any]]:
     """Return sums of actuals, predictions and baselines, and the primary metric, in at most 60 spans."""
     times = _times(holdout)
     if times is None:
@@ -145,7 +197,7 @@ def _over_time(problem: Problem, holdout: Holdout, model: FloatArray) -> list[di
     days = times.astype("datetime64[D]").astype(np.int64)
     first, width = days.min(), -(-(int(days.max() - days.min()) + 1) // _TIME_BUCKETS)
     buckets = (days - first) // width
-    found = score_by(buckets, [problem.metrics.primary], holdout.y, model, **_design(problem, holdout))
+    found = score_by(buckets, [problem.metrics.primary], holdout.y, judged, **_design(problem, holdout))
     rows = []
     for bucket, entry in found.items():
         inside = buckets == bucket

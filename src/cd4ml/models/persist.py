@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from cd4ml.adapters.storage import atomic
+from cd4ml.domain.treatment import Coded, Treatment, decide
 from cd4ml.errors import IntegrityError
+from cd4ml.models.data import FloatArray, Matrix
 from cd4ml.models.export import to_onnx
 from cd4ml.models.fit import Fitted
 from cd4ml.models.search import Refit
+from cd4ml.models.treated import TREATMENT, load_treatment
 
 __all__ = ["TRUSTED", "Model", "dump_estimator", "export_model", "load_estimator", "load_model", "save_model"]
 
@@ -97,6 +100,8 @@ class Model:
     names : tuple of str
         The features.
     repeats : list of {"seed", "score"}
+    treatment : Treatment or None
+        What is done to its predictions by group; `onnx` is without it.
     """
 
     fitted: Fitted
@@ -105,18 +110,41 @@ class Model:
     quantile: Fitted | None = None
     quantile_onnx: bytes | None = None
     repeats: list[dict[str, Any]] = field(default_factory=list)
+    treatment: Treatment | None = None
+
+    def judge(self, X: Matrix, columns: Mapping[str, Coded]) -> tuple[FloatArray, FloatArray | None]:
+        """Return predictions and decisions as they are served, by the estimator, each of shape (n,).
+
+        Parameters
+        ----------
+        X : float32 array of shape (n, k)
+        columns : mapping
+            The groups of the rows, e.g. a dataset's slices; only those of the treatment are looked at.
+
+        Returns
+        -------
+        predictions : array
+        decisions : array or None
+            0 or 1 for classification: by the treatment, else from a probability of 0.5 on.
+        """
+        predictions = self.fitted.predict(X)
+        called = self.fitted.task == "classification"
+        if self.treatment is None:
+            return predictions, decide(predictions) if called else None
+        groups = self.treatment.groups.of(columns)
+        predictions = self.treatment.recalibrate(predictions, groups)
+        return predictions, self.treatment.decide(predictions, groups) if called else None
 
 
-def export_model(found: Refit, names: Sequence[str]) -> Model:
+def export_model(found: Refit, names: Sequence[str], treatment: Treatment | None = None) -> Model:
     """Return a refitted winner with its exports."""
     second = None if found.quantile is None else to_onnx(found.quantile, list(names))
-    return Model(
-        found.fitted, to_onnx(found.fitted, list(names)), tuple(names), found.quantile, second, found.repeats
-    )
+    first = to_onnx(found.fitted, list(names))
+    return Model(found.fitted, first, tuple(names), found.quantile, second, found.repeats, treatment)
 
 
 def save_model(folder: Path, model: Model) -> None:
-    """Write a model's files into a folder: model.json, the ONNX files and the skops files."""
+    """Write a model's files into a folder: model.json, ONNX and skops files, treatment.json if it has one."""
     parts = [("", model.fitted, model.onnx), ("-quantile", model.quantile, model.quantile_onnx)]
     for suffix, fitted, onnx in parts:
         if fitted is not None and onnx is not None:
@@ -126,6 +154,8 @@ def save_model(folder: Path, model: Model) -> None:
     described["model"] = model.fitted.describe()
     described["quantile"] = None if model.quantile is None else model.quantile.describe()
     atomic.write_json(folder / "model.json", described)
+    if model.treatment is not None:
+        atomic.write_json(folder / TREATMENT, model.treatment.to_dict())
 
 
 def load_model(folder: Path) -> Model:
@@ -144,8 +174,10 @@ def load_model(folder: Path) -> Model:
         if described["quantile"] is not None:
             quantile = Fitted(load_estimator(folder / "estimator-quantile.skops"), **described["quantile"])
             quantile_onnx = (folder / "model-quantile.onnx").read_bytes()
+        treatment = load_treatment(folder)
     except (OSError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, IntegrityError):
             raise
         raise IntegrityError(f"the model in '{folder.name}' cannot be read: {error}") from error
-    return Model(fitted, onnx, tuple(described["names"]), quantile, quantile_onnx, described["repeats"])
+    names, repeats = tuple(described["names"]), described["repeats"]
+    return Model(fitted, onnx, names, quantile, quantile_onnx, repeats, treatment)

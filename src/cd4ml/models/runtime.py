@@ -12,14 +12,16 @@ import numpy as np
 
 from cd4ml.adapters.manifest import bundle_id, read_manifest, verify_manifest
 from cd4ml.adapters.signing import Signature, require_signature
-from cd4ml.errors import DataError, IntegrityError
+from cd4ml.domain.treatment import Treatment, decide
+from cd4ml.errors import DataError, IntegrityError, UsageError
 from cd4ml.features.columns import ColumnSet
 from cd4ml.features.plan import Plan, compile_plan
 from cd4ml.features.state import State
 from cd4ml.features.transform import transform
-from cd4ml.models.data import FloatArray, Matrix
+from cd4ml.models.data import FloatArray, IntArray, Matrix
 from cd4ml.models.rows import columns_from_rows, from_lines
 from cd4ml.models.session import feature_names, open_session, run
+from cd4ml.models.treated import group_codes, load_treatment
 from cd4ml.problem import Problem
 
 __all__ = ["FEATURES", "FORMAT", "MODEL", "QUANTILE_MODEL", "Bundle", "holdout_rows"]
@@ -43,6 +45,8 @@ class Bundle:
         contract.json.
     signature : Signature or None
         What its signature is worth; None where it was not looked at. Show its `warning`.
+    treatment : Treatment or None
+        What is done to predictions by group.
     """
 
     id: str
@@ -55,6 +59,7 @@ class Bundle:
     signature: Signature | None
     _session: Any
     _quantile_session: Any
+    treatment: Treatment | None = None
 
     @classmethod
     def load(cls, folder: Path, verify: bool = True, threads: int = 1, *, own: bool = False) -> Bundle:
@@ -96,6 +101,7 @@ class Bundle:
             quantile = folder / QUANTILE_MODEL
             second = open_session(quantile.read_bytes(), threads) if quantile.is_file() else None
             state = State.load(folder / FEATURES)
+            treatment = load_treatment(folder)
             fits = all(feature_names(s) == list(state.names) for s in (session, second) if s is not None)
         except (OSError, ValueError) as error:
             line = " ".join(str(error).split())[:300]
@@ -105,7 +111,8 @@ class Bundle:
                 f"bundle '{folder.name}': its model and its features are not of one training; make it anew"
             )
         plan, identity = compile_plan(problem), bundle_id(folder)
-        return cls(identity, folder, problem, plan, state, contract, manifest, signature, session, second)
+        parts = (problem, plan, state, contract, manifest, signature, session, second, treatment)
+        return cls(identity, folder, *parts)
 
     @property
     def inputs(self) -> Mapping[str, Any]:
@@ -122,20 +129,68 @@ class Bundle:
         """Return the features of rows, float32 of shape (n, k)."""
         return transform(self.plan, self.state, columns)
 
-    def predict(self, columns: ColumnSet) -> FloatArray:
-        """Return the predictions for rows given as columns, shape (n,)."""
-        return run(self._session, self.features(columns))
+    def groups(self, columns: ColumnSet) -> IntArray | None:
+        """Return the group of each row, shape (n,); None where predictions do not depend on it."""
+        if self.treatment is None or not self.treatment.needs_groups:
+            return None
+        return group_codes(self.plan, self.state, self.treatment, columns)
 
-    def predict_features(self, X: Matrix) -> dict[str, FloatArray]:
-        """Return `prediction`, and `quantile` where the bundle has it, for a feature matrix."""
+    def predict(self, columns: ColumnSet) -> FloatArray:
+        """Return the predictions for rows given as columns, with their treatment, shape (n,)."""
+        return self.predict_features(self.features(columns), self.groups(columns))["prediction"]
+
+    def decide(self, columns: ColumnSet) -> FloatArray:
+        """Return 1 for rows that are called positive and 0 for others, shape (n,).
+
+        By the threshold of the row's group where the bundle has such a treatment, else from a probability of
+        0.5.
+
+        Raises
+        ------
+        UsageError
+            If the bundle does not classify.
+        """
+        if self.problem.task != "classification":
+            raise UsageError(
+                f"decisions belong to classification; '{self.problem.name}' is {self.problem.task}"
+            )
+        found = self.predict_features(self.features(columns), self.groups(columns))
+        return found["decision"] if "decision" in found else decide(found["prediction"])
+
+    def predict_features(self, X: Matrix, groups: IntArray | None = None) -> dict[str, FloatArray]:
+        """Return the outputs for a feature matrix.
+
+        Parameters
+        ----------
+        groups : int64 array of shape (n,), optional
+            What `groups` returns for these rows.
+
+        Returns
+        -------
+        dict
+            `prediction`; `quantile` where the bundle has it; `decision`, 0 or 1, where groups have
+            thresholds.
+
+        Raises
+        ------
+        UsageError
+            If the bundle treats by group and no groups are given.
+        """
+        X = np.ascontiguousarray(X)
         found = {"prediction": run(self._session, X)}
+        if self.treatment is not None and self.treatment.needs_groups:
+            if groups is None:
+                raise UsageError(f"predictions need the rows' groups: the model has {self.treatment.label}")
+            found["prediction"] = self.treatment.recalibrate(found["prediction"], groups)
+            if self.treatment.thresholds is not None:
+                found["decision"] = self.treatment.decide(found["prediction"], groups)
         if self._quantile_session is not None:
             found["quantile"] = run(self._quantile_session, X)
         return found
 
     def outputs(self, columns: ColumnSet) -> dict[str, FloatArray]:
-        """Return `prediction`, and `quantile` where the bundle has it, for rows given as columns."""
-        return self.predict_features(np.ascontiguousarray(self.features(columns)))
+        """Return the outputs for rows given as columns, see `predict_features`."""
+        return self.predict_features(self.features(columns), self.groups(columns))
 
     def columns(self, rows: Sequence[Mapping[str, Any]]) -> ColumnSet:
         """Return rows as a caller sends them as columns.

@@ -343,12 +343,21 @@ def refit(
     winner: Mapping[str, Any],
     repeats: int,
     progress: Progress = _silent,
+    factors: npt.NDArray[np.float64] | None = None,
 ) -> Refit:
-    """Fit the winner on all training rows, again with other seeds, and the quantile that `stock` asks for."""
+    """Fit the winner on all training rows, again with other seeds, and the quantile that `stock` asks for.
+
+    Parameters
+    ----------
+    factors : array of shape (training rows,), optional
+        What the weights of the fits are multiplied with; scores keep the weights of the dataset.
+    """
     candidate = candidate_of(problem, str(winner["name"]))
     rows, held = rows_of(dataset, TRAIN), rows_of(dataset, HOLDOUT)
     X, y = np.ascontiguousarray(dataset.X[rows]), dataset.y[rows]
     weight, held_X = dataset.weight[rows], np.ascontiguousarray(dataset.X[held])
+    if factors is not None:
+        weight = weight * factors
     first, spread = None, []
     for seed in range(problem.search.seed, problem.search.seed + max(1, repeats)):
         fitted = fit(problem, candidate, winner["parameters"], X, y, weight, seed)

@@ -151,7 +151,29 @@ def _check_names(problem: Problem) -> None:
             raise ProblemError(f"a candidate has the name '{baseline.name}'", ("baselines", index, "name"))
 
 
+def _check_mitigations(problem: Problem) -> None:
+    known = [*problem.slices, *problem.sensitive]
+    tried: list[tuple[str, list[str]]] = []
+    for index, one in enumerate(problem.mitigations):
+        path: tuple[str | int, ...] = ("mitigations", index)
+        if problem.task == "regression" and one.kind in ("group_thresholds", "reweighing"):
+            raise ProblemError(f"'{one.kind}' belongs to classification", (*path, "kind"))
+        columns = list(one.columns or problem.sensitive)
+        if not columns:
+            raise ProblemError("a mitigation needs `columns`, or `sensitive` columns; found none", path)
+        for name in columns:
+            if name not in known:
+                raise ProblemError(
+                    f"'{name}' is neither in `slices` nor in `sensitive`{nearest(name, known)}; add it",
+                    (*path, "columns"),
+                )
+        if (one.kind, columns) in tried:
+            raise ProblemError(f"'{one.kind}' by {', '.join(columns)} is there twice", path)
+        tried.append((one.kind, columns))
+
+
 def check_structure(problem: Problem) -> None:
     """Raise ProblemError with the key that is wrong, or return None."""
-    for check in (_check_tables, _check_task, _check_split, _check_time, _check_baselines, _check_names):
+    checks = (_check_tables, _check_task, _check_split, _check_time, _check_baselines, _check_names)
+    for check in (*checks, _check_mitigations):
         check(problem)

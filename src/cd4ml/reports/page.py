@@ -30,6 +30,7 @@ __all__ = [
     "chips",
     "pairs",
     "render",
+    "render_script",
 ]
 
 _IDENTITY = re.compile("[0-9a-f]{32,128}")
@@ -193,13 +194,14 @@ def _environment() -> Environment:
 
 
 @cache
-def _style() -> tuple[Markup, str]:
-    """Return the style sheet and its hash for the page's Content-Security-Policy."""
+def _inline(*names: str) -> tuple[Markup, str]:
+    """Return files of `templates/` as one text, and its hash for the page's Content-Security-Policy."""
     from markupsafe import Markup
 
-    text = "\n" + resources.files("cd4ml.reports").joinpath("templates/style.css").read_text(encoding="utf-8")
+    folder = resources.files("cd4ml.reports").joinpath("templates")
+    text = "\n" + "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-    return Markup(text), digest  # noqa: S704 (a file of this package)
+    return Markup(text), digest  # noqa: S704 (files of this package)
 
 
 def render(title: str, lead: Sequence[str], sections: Sequence[Section], **more: object) -> str:
@@ -213,8 +215,27 @@ def render(title: str, lead: Sequence[str], sections: Sequence[Section], **more:
         `decision` (status, text) for the headline; `kicker`, a line above the title; `facts`, a sequence of
         Fact below the headline.
     """
-    style, digest = _style()
+    style, digest = _inline("style.css")
     values: dict[str, object] = {"decision": None, "kicker": "", "facts": (), **more}
     values |= {"style": style, "style_hash": digest}
     template = _environment().get_template("page.html")
     return template.render(title=title, lead=list(lead), sections=list(sections), **values)
+
+
+def render_script(name: str, *, scripts: Sequence[str], data: str, **values: object) -> str:
+    """Return the page of `name`.html and `name`.css that runs these scripts of `templates/`, and no others.
+
+    Parameters
+    ----------
+    data : str
+        JSON for the scripts; it is inert whatever it contains.
+    values
+        What the template asks for besides.
+    """
+    from markupsafe import Markup
+
+    style, style_hash = _inline("style.css", f"{name}.css")
+    script, script_hash = _inline(*scripts)
+    inert = Markup(data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))  # noqa: S704 (no "<" is left to end the element)
+    assets = {"style": style, "style_hash": style_hash, "script": script, "script_hash": script_hash}
+    return _environment().get_template(f"{name}.html").render(**assets, data=inert, **values)

@@ -50,8 +50,8 @@ def package_model(
     papers = Papers(metrics, origin, bias, data.meta, page)
     state, holdout, known = (
         _state(found, data, dataset),
-        _holdout(found, data, dataset),
-        _known(found, data, snapshot),
+        _holdout(found, data, dataset, judged),
+        _known(found, data, snapshot, judged),
     )
     write_bundle(out, found, judged, state, holdout, papers, known=known)
     measured = _checks(found, judged, data, out)
@@ -90,7 +90,7 @@ def _state(problem: Problem, data: Dataset, dataset: Path) -> State:
     return state.trim(int(held.max() - held.min()) + 1, compile_plan(problem).needed_steps)
 
 
-def _holdout(problem: Problem, data: Dataset, dataset: Path) -> Holdout:
+def _holdout(problem: Problem, data: Dataset, dataset: Path, judged: Model) -> Holdout:
     import numpy as np
     import polars as pl
 
@@ -101,10 +101,12 @@ def _holdout(problem: Problem, data: Dataset, dataset: Path) -> Holdout:
     frame = pl.read_parquet(dataset / "holdout.parquet")
     kept = {name: column for name, column in problem.fact.columns.items() if name in frame.columns}
     inputs = to_columns(frame, problem.fact.model_copy(update={"columns": kept}))
-    return Holdout(np.ascontiguousarray(data.X[chosen]), inputs, np.asarray(data.y[chosen]))
+    treatment = judged.treatment
+    groups = None if treatment is None else treatment.groups.of(data.slices)[chosen]
+    return Holdout(np.ascontiguousarray(data.X[chosen]), inputs, np.asarray(data.y[chosen]), groups)
 
 
-def _known(problem: Problem, data: Dataset, snapshot: Path) -> dict[str, list[str]] | None:
+def _known(problem: Problem, data: Dataset, snapshot: Path, judged: Model) -> dict[str, list[str]] | None:
     """Return the values that training saw, where serving refuses others; else None."""
     if problem.serving.unknown != "refuse":
         return None
@@ -113,11 +115,13 @@ def _known(problem: Problem, data: Dataset, snapshot: Path) -> dict[str, list[st
     from cd4ml.features.columns import take
     from cd4ml.features.plan import compile_plan
     from cd4ml.models.contract import known_values
+    from cd4ml.models.treated import serving_inputs
     from cd4ml.tables.facts import apply_filters, columns_needed, read_facts
 
     plan = compile_plan(problem)
     facts, _ = apply_filters(plan, read_facts(problem, snapshot, columns_needed(plan)))
-    return known_values(problem, plan.inputs, take(facts.columns, np.flatnonzero(data.role != 1)))
+    inputs = serving_inputs(plan, judged.treatment)
+    return known_values(problem, inputs, take(facts.columns, np.flatnonzero(data.role != 1)))
 
 
 def _checks(problem: Problem, judged: Model, data: Dataset, bundle: Path) -> dict[str, Any]:

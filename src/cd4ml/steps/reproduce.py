@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Reproduction", "reproduce"]
 
 Progress = Callable[[str], None]
-_MODELS = ("model.onnx", "model-quantile.onnx")
+_MODELS = ("model.onnx", "model-quantile.onnx", "treatment.json")
 
 
 def _silent(line: str) -> None:
@@ -59,7 +59,7 @@ class Reproduction:
     Attributes
     ----------
     models : tuple of Comparison
-        SHA-256 of model.onnx and, where the bundle has it, model-quantile.onnx.
+        SHA-256 of model.onnx and, where the bundle has them, model-quantile.onnx and treatment.json.
     search : Comparison or None
         The winner (candidate and parameters) of the search; None when the search was not repeated.
     versions, code, data : tuple of Comparison
@@ -124,6 +124,7 @@ def reproduce(
         If the snapshot is not what it was, or the bundle does not say what it was made with.
     """
     from cd4ml.adapters.storage import atomic
+    from cd4ml.models.mitigation import mitigate
     from cd4ml.models.persist import export_model, save_model
     from cd4ml.models.search import refit
     from cd4ml.tables.dataset import Dataset, build_dataset
@@ -136,6 +137,8 @@ def reproduce(
     data = Dataset.load(folder / "dataset")
     winner = _searched(problem, data, progress) if search else recorded
     model = export_model(refit(problem, data, winner, 1, progress), data.names)
+    if problem.mitigations:
+        model, _, _ = mitigate(problem, data, model, winner, 1, progress)
     with atomic.directory(folder / "model") as inside:
         save_model(inside, model)
     parts = ("name", "family", "parameters")

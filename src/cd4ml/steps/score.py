@@ -18,7 +18,9 @@ BIAS_MARGIN = 1.25
 
 
 def score_model(problem: Path, snapshot: Path, dataset: Path, model: Path, out: Path) -> dict[str, Any]:
-    """Write metrics.json, bias.json, evaluation.json, improvements.json and the predictions to `out`.
+    """Write metrics.json, bias.json, evaluation.json, improvements.json and predictions to `out`.
+
+    `decisions.npy` has who is called positive (0 or 1), by the model's treatment where it has one.
 
     Returns
     -------
@@ -37,21 +39,24 @@ def score_model(problem: Path, snapshot: Path, dataset: Path, model: Path, out: 
     judged = load_model(model)
     fitted, quantile = judged.fitted, judged.quantile
     holdout, features = _holdout(data), np.ascontiguousarray(data.X[data.role == 1])
-    predicted = fitted.predict(features)
+    predicted, decisions = judged.judge(features, holdout.slices)
     candidates = {path.stem: np.load(path) for path in sorted((model / "candidates").glob("*.npy"))}
-    metrics = evaluation.metric_table(found, holdout, predicted, candidates)
-    page = evaluation.evaluate(found, holdout, predicted, quantile.predict(features) if quantile else None)
+    metrics = evaluation.metric_table(found, holdout, predicted, candidates, decisions)
+    order = quantile.predict(features) if quantile else None
+    page = evaluation.evaluate(found, holdout, predicted, order, decisions)
     page["clipped_negative"] = (
         int((fitted.unclipped(features) < 0).sum()) if found.task == "regression" else 0
     )
     page["importances"] = permutation_importance(found, judged.onnx, data, seed=found.search.seed)
-    improvements = evaluation.compare(found, holdout, predicted)
+    improvements = evaluation.compare(found, holdout, predicted, decisions)
     with atomic.directory(out) as folder:
         atomic.write_json(folder / "metrics.json", metrics)
         atomic.write_json(folder / "bias.json", {"rows": _bias(found, holdout, predicted)})
         atomic.write_json(folder / "evaluation.json", page)
         atomic.write_json(folder / "improvements.json", {k: v.to_dict() for k, v in improvements.items()})
         np.save(folder / "predictions.npy", predicted)
+        if decisions is not None:
+            np.save(folder / "decisions.npy", decisions)
     estimates = {name: value["estimate"] for name, value in metrics["holdout"].items()}
     return {"metrics": estimates, "confusion": page.get("confusion"), "roc": page.get("roc")}
 

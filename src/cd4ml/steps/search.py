@@ -58,7 +58,7 @@ def search_family(problem: Path, dataset: Path, task: dict[str, Any], out: Path)
 
 
 def choose_model(problem: Path, dataset: Path, results: Sequence[Path], out: Path) -> dict[str, float]:
-    """Take the best family, repeat its fit with other seeds and add what stock decisions need.
+    """Take the best family, repeat its fit with other seeds, add what stock decisions need, try mitigations.
 
     Parameters
     ----------
@@ -66,11 +66,12 @@ def choose_model(problem: Path, dataset: Path, results: Sequence[Path], out: Pat
         The folders that `search_family` wrote.
     out : Path
         Folder with the model and its export, search.json, and candidates/NAME.npy with the holdout as each
-        candidate predicts it.
+        candidate predicts it; with `mitigations` also mitigation.json, and treatment.json where one is taken.
     """
     import shutil
 
     from cd4ml.adapters.storage import atomic
+    from cd4ml.models.mitigation import mitigate
     from cd4ml.models.persist import export_model, save_model
     from cd4ml.models.search import choose, refit
     from cd4ml.tables.dataset import Dataset
@@ -80,8 +81,13 @@ def choose_model(problem: Path, dataset: Path, results: Sequence[Path], out: Pat
     tried = [folders[name][0] for name in sorted(folders)]
     winner = choose(found, tried)
     model = export_model(refit(found, data, winner, found.search.repeats, _progress), data.names)
+    frontier = None
+    if found.mitigations:
+        model, _, frontier = mitigate(found, data, model, winner, found.search.repeats, _progress)
     with atomic.directory(out) as folder:
         save_model(folder, model)
+        if frontier is not None:
+            atomic.write_json(folder / "mitigation.json", frontier)
         (folder / "candidates").mkdir()
         for name, (_, path) in folders.items():
             shutil.copyfile(path / "holdout.npy", folder / "candidates" / f"{name}.npy")

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from cd4ml.adapters.storage import atomic
 from cd4ml.domain.splits import Split
 from cd4ml.errors import DataError, NotFoundError
-from cd4ml.features.columns import CategoryArray, ColumnLike, ColumnSet, concat, length, take
+from cd4ml.features.columns import (
+    CategoryArray,
+    ColumnLike,
+    ColumnSet,
+    as_float,
+    concat,
+    kind_of,
+    length,
+    take,
+)
 from cd4ml.features.expressions import Expression
 from cd4ml.features.fitting import MEMORY_BUDGET_BYTES, fit_state
 from cd4ml.features.plan import Plan, compile_plan, target_values
@@ -55,6 +64,8 @@ class Dataset:
         Name -> float64 [n], from training rows alone, on the original scale.
     slices : dict
         Column -> CategoryArray [n]; numbers of many values are cut into ranges.
+    excluded : dict
+        Column that the model may not rest on -> CategoryArray or, of numbers, float64 [n].
     times : datetime64[s] [n]
         NaT without time.
     names : tuple of str
@@ -75,6 +86,7 @@ class Dataset:
     folds: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
     baselines: dict[str, NDArray[np.float64]]
     slices: dict[str, CategoryArray]
+    excluded: dict[str, CategoryArray | NDArray[np.float64]]
     names: tuple[str, ...]
     meta: dict[str, Any]
     folder: Path
@@ -104,6 +116,11 @@ class Dataset:
             slices={
                 name: CategoryArray(np.load(folder / f"slice{number}.npy", mmap_mode="r"), tuple(categories))
                 for number, (name, categories) in enumerate(meta["slices"].items())
+            },
+            excluded={
+                name: values if categories is None else CategoryArray(values, tuple(categories))
+                for number, (name, categories) in enumerate(meta["excluded"].items())
+                for values in [np.load(folder / f"excluded{number}.npy", mmap_mode="r")]
             },
             names=tuple(meta["names"]),
             meta=meta,
@@ -185,9 +202,11 @@ class _Writer:
         self._rows()
         role = self._roles()
         baselines = self._baselines(role)
-        slices = self._slices(role)
+        slices, excluded = self._slices(role), self._excluded(role)
         problem = self.plan.problem
-        columns = list(dict.fromkeys([*self.plan.inputs, problem.target.column]))
+        treated = {name for one in problem.mitigations for name in one.columns or problem.sensitive}
+        inputs = [*self.plan.inputs, *sorted(self.plan.facts_for(treated))]
+        columns = list(dict.fromkeys([*inputs, problem.target.column]))
         self.facts.write_rows(np.flatnonzero(role == 1), columns, self.folder / "holdout.parquet")
         return {
             "problem": problem.name,
@@ -198,6 +217,7 @@ class _Writer:
             "needed_steps": self.plan.needed_steps,
             "baselines": baselines,
             "slices": slices,
+            "excluded": excluded,
             "clusters": {"kind": problem.metrics.cluster, "count": self.clusters},
             "split": describe_split(self.plan, self.split, self.step, self.state.origin_seconds),
         }
@@ -290,4 +310,18 @@ class _Writer:
             cut = slice_column(column, role == 0)
             self._save(f"slice{number}", cut.codes)
             found[name] = list(cut.categories)
+        return found
+
+    def _excluded(self, role: NDArray[np.int8]) -> dict[str, list[str] | None]:
+        """Write the columns of `explanations.excluded`; numbers of more than two values have no categories."""
+        found: dict[str, list[str] | None] = {}
+        for number, name in enumerate(sorted(self.plan.problem.explanations.excluded)):
+            column: ColumnLike = self.columns([name])[name]
+            if kind_of(column) == "number" and np.unique(as_float(column)).size > 2:  # type: ignore[arg-type]
+                self._save(f"excluded{number}", as_float(column))  # type: ignore[arg-type]
+                found[name] = None
+            else:
+                groups = slice_column(column, role == 0)
+                self._save(f"excluded{number}", groups.codes)
+                found[name] = list(groups.categories)
         return found

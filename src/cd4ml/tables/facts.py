@@ -71,7 +71,7 @@ def columns_needed(plan: Plan) -> set[str]:
     """Return the fact columns that a dataset is made from."""
     problem = plan.problem
     wanted = {name for series in plan.series for name in (series.of, *series.by)} & set(plan.layout.samples)
-    wanted |= {*problem.entity, *problem.slices, *problem.sensitive}
+    wanted |= {*problem.entity, *problem.slices, *problem.sensitive, *problem.explanations.excluded}
     wanted |= {name for baseline in problem.baselines for name in baseline.by}
     if problem.time is not None:
         wanted.add(problem.time.column)

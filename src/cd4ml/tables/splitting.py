@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cd4ml.problem import Problem
     from cd4ml.tables.facts import Facts
 
-__all__ = ["check_target", "describe_split", "split_rows"]
+__all__ = ["check_target", "describe_split", "row_times", "split_rows"]
 
 
 def check_target(
@@ -64,7 +64,8 @@ def check_target(
             )
 
 
-def _times(plan: Plan, facts: Facts) -> NDArray[np.datetime64]:
+def row_times(plan: Plan, facts: Facts) -> NDArray[np.datetime64]:
+    """Return the time of each row; DataError when one has none."""
     assert plan.problem.time is not None
     name = plan.problem.time.column
     needed = {column: facts.columns[column] for column in sorted(plan.facts_for([name]))}
@@ -85,7 +86,7 @@ def split_rows(plan: Plan, facts: Facts) -> Split:
     """
     problem, split = plan.problem, plan.problem.split
     seed, rows = problem.search.seed, len(facts.row)
-    times = None if problem.time is None else _times(plan, facts)
+    times = None if problem.time is None else row_times(plan, facts)
     if split.kind == "entity":
         return by_entity(facts.entity_codes(problem.entity), float(split.holdout), split.folds, seed)  # type: ignore[arg-type]
     if split.kind == "random":
