@@ -166,3 +166,19 @@ def test_the_same_seed_gives_the_same_rows_and_they_survive_json():
     assert first == second
     rows = [Row.from_dict(json.loads(json.dumps(row.to_dict(), allow_nan=False))) for row in first.slices]
     assert tuple(rows) == first.slices
+
+
+def test_errors_that_never_vary_need_no_chance():
+    y, days = np.zeros(400), np.arange(400) % 20
+    ours = compare("mae", y, y + 2, y + 1, cluster=days).overall
+    assert (ours.status, ours.ratio, ours.adjusted_p) == ("fail", 2.0, 0.0)
+    better = compare("mae", y, y + 1, y + 2, cluster=days)
+    assert (better.overall.status, better.gain) == ("pass", True)
+
+
+def test_two_clusters_of_which_one_is_small_are_too_few():
+    pair = worse(draw(15), 0.5)
+    found = pair.compare(cluster=(np.arange(pair.y.size) < 10).astype(int), slices={})
+    assert found.overall.clusters == 2
+    assert found.overall.effective_clusters < 2
+    assert (found.overall.status, found.gain) == ("insufficient_data", False)

@@ -138,7 +138,7 @@ def test_a_ratchet_survives_json(factor):
 
 def test_a_champion_without_error_has_no_ratio_and_a_gate_all_the_same():
     y = np.tile([0.0, 1.0], 300)
-    pair = Pair(y, np.where(np.arange(600) % 10 == 0, 1.0, y), y, groups(y), np.arange(600) % 30, 1)
+    pair = Pair(y, np.where(np.arange(600) % 7 == 0, 1.0, y), y, groups(y), np.arange(600) % 30, 1)
     found = scored(pair.compare("accuracy", slices={"label": groups(y)}))
     named = gates(found)
     assert named["ratchet:accuracy"].measured is None

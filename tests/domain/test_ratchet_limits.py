@@ -65,9 +65,7 @@ def test_a_gain_that_only_makes_good_an_earlier_loss_leaves_the_limit():
 
 
 @settings(deadline=None, max_examples=50)
-@given(
-    value=st.floats(0.5, 2), score=ERRORS, champion=ERRORS, ours=ERRORS, high=st.floats(0.1, 2), gain=st.booleans()
-)  # fmt: skip
+@given(st.floats(0.5, 2), ERRORS, ERRORS, ERRORS, st.floats(0.1, 2), st.booleans())
 def test_no_limit_is_ever_loosened(value, score, champion, ours, high, gain):
     before = Limit(value * score, score)
     after = next_limit("wape", found(ours, champion, gain, high), before, MARGIN)

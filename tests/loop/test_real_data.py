@@ -29,6 +29,7 @@ BUNDLE = (
     "contract.json",
     "lineage.json",
     "manifest.json",
+    "card.json",
     "card.md",
 )
 

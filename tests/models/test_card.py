@@ -1,12 +1,13 @@
 """The card: complete, true to the papers, and whole as Markdown."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 
-from cd4ml.models.card import build_card
-from cd4ml.models.card_text import card_markdown, card_parts
+from cd4ml.models.card import CARD_FORMAT, build_card
+from cd4ml.models.card_text import card_markdown
 from tests.models.bundles import bundle, people, shop
 
 SECTIONS = ["Model", "Intended use", "Data", "Split", "Metrics", "Slices", "Features", "Limits", "Origin"]
@@ -95,12 +96,60 @@ def test_small_slices_are_a_limit_and_all_others_of_the_problem_are_said() -> No
 
 def test_groups_show_ratio_margin_and_status() -> None:
     text = section(card_of(people()), "Groups")
-    assert "How far from perfect roc_auc is in a group" in text
-    assert {row[1]: row[5] for row in rows(text)[1:]} == dict.fromkeys(
+    assert {row[2]: row[7] for row in rows(text)[1:]} == dict.fromkeys(
         ["basic", "old", "plus"], "insufficient_data"
     )
     unknown = write_card(people().problem, people().papers.metrics, people().papers.lineage)
     assert "Groups by `plan` were not measured." in section(unknown, "Groups")
+
+
+def finding(**more: Any) -> dict[str, Any]:
+    row = {"metric": "selection_rate", "label": "selection rate", "stage": "post", "column": "plan"}
+    row |= {"slice": "basic", "against": "rest", "family": "blocking", "n": 900, "status": "pass"}
+    row |= {"estimate": 0.1, "reference": 0.2, "ratio": 0.5, "low": 0.4, "high": 0.6, "margin": 0.8}
+    return row | {"waived": None} | more
+
+
+def test_groups_are_the_findings_that_may_reject_with_failures_first_and_who_answers_for_waived_ones() -> (
+    None
+):
+    waiver = {"by": "A. Head", "reason": "until the new form", "until": "2027-01-31"}
+    bias = {
+        "rows": [
+            finding(slice="fine"),
+            finding(slice="unknown", status="insufficient_data", ratio=None, low=None, high=None),
+            finding(slice="waived", status="waived", waived=waiver, against="reference:plus"),
+            finding(slice="worse", status="fail", against="extremes", column="plan x plan"),
+            finding(slice="a warning", family="warning", status="warn"),
+            finding(slice="before training", stage="pre"),
+            finding(slice="not judged", margin=None),
+            finding(slice="as before", against="champion"),
+            finding(slice="elsewhere", column="age"),
+        ]
+    }
+    card = build_card(people().problem, people().papers.metrics, people().papers.lineage, bias)
+    text = section(card_markdown(card), "Groups")
+    assert [row[2] for row in rows(text)[1:]] == ["worse", "waived", "unknown", "fine"]
+    assert rows(text)[1][3:] == ["lowest to highest", "900", "0.5 (0.4 to 0.6)", "0.8", "fail"]
+    assert rows(text)[2][3] == "plus"
+    assert rows(text)[2][7] == "waived by A. Head until 2027-01-31: until the new form"
+    assert rows(text)[3][5] == "not defined"
+    many = build_card(
+        people().problem, {}, people().papers.lineage, {"rows": [finding(slice=str(n)) for n in range(30)]}
+    )
+    assert "The first 20 of 30 comparisons" in section(card_markdown(many), "Groups")
+
+
+@pytest.mark.parametrize(("name", "case"), [("shop", shop), ("people", people)])
+def test_the_markdown_is_made_of_the_json_that_the_bundle_carries(name: str, case: Any) -> None:
+    text = (bundle(name) / "card.json").read_text(encoding="utf-8")
+    card = json.loads(text)
+    assert card_markdown(card) == card_of(case()) == (bundle(name) / "card.md").read_text(encoding="utf-8")
+    assert card["format"] == CARD_FORMAT
+    first = card["metrics"]["scores"][0]
+    assert first["model"] == case().papers.metrics["holdout"][first["metric"]]
+    assert card["model"]["target"] == case().problem.target.column
+    assert card["origin"]["snapshot"] == case().papers.lineage["snapshot"]
 
 
 def test_what_was_not_measured_is_said() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from cd4ml.reports.profile import profile_page
 from cd4ml.reports.report import report_page
 from cd4ml.reports.runs import runs_page
-from tests.reports import page_samples, samples
+from tests.reports import judgement_samples, page_samples, samples
 
 HOSTILE = '<script>alert("x")</script>\'"&'
 VOID = {"meta", "link", "br", "img", "input", "hr", "wbr"}
@@ -51,12 +51,19 @@ def pages() -> dict[str, str]:
     return {
         "regression": report_page(**samples.regression()),
         "classification": report_page(**samples.classification()),
+        "judged": report_page(**judged()),
         "empty": report_page(**samples.empty()),
         "profile": profile_page(*page_samples.profile_inputs()),
         "no profile": profile_page({}, {}, {}),
         "runs": runs_page(page_samples.runs(), "wape"),
         "no runs": runs_page([], "wape"),
     }
+
+
+def judged() -> dict[str, Any]:
+    """Return all arguments of a report with champion, mitigation, consumers and ledger."""
+    inputs = samples.classification() | {"bias": judgement_samples.bias()}
+    return inputs | judgement_samples.judgement()
 
 
 def hostile() -> dict[str, str]:
@@ -69,6 +76,9 @@ def hostile() -> dict[str, str]:
         slices = inputs["evaluation"]["slices"]
         inputs["evaluation"]["slices"] = {HOSTILE + name: items for name, items in slices.items()}
         made[f"hostile {kind}"] = report_page(**inputs)
+    inputs = replaced(judged(), HOSTILE, str)
+    inputs["ratchet"]["status"] = "scored"
+    made["hostile judged"] = report_page(**inputs)
     profile, validation, manifest = page_samples.profile_inputs()
     table = replaced(profile["tables"]["rides"], HOSTILE, str)
     table["columns"] |= {HOSTILE: {"type": HOSTILE, "top": [[HOSTILE, 3]]}}

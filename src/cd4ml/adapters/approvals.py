@@ -114,7 +114,7 @@ class Approvals:
         self._audit.append(_REMINDER if asked else _REQUEST, bundle, facts, now, by)
         return True
 
-    def requests(self, now: datetime, policy: Approval) -> list[Request]:
+    def requests(self, now: datetime) -> list[Request]:
         """Return all requests with what became of them, the oldest first."""
         found: dict[str, Request] = {}
         decisions: dict[str, list[Decided]] = {}
@@ -129,7 +129,7 @@ class Approvals:
             elif line.kind == APPROVAL:
                 decisions.setdefault(line.subject, []).append(_decided(line))
         return [
-            replace(request, state=standing(decisions.get(bundle, []), bundle, now, policy).state)
+            replace(request, state=standing(decisions.get(bundle, []), bundle, now).state)
             for bundle, request in found.items()
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import types
 import typing
@@ -52,6 +53,12 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    """Return a text; one with signs that cannot be seen is written with escapes, or they would be lost."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
 _Dumper.yaml_implicit_resolvers = {
     start: [
         *yaml.SafeDumper.yaml_implicit_resolvers.get(start, []),
@@ -85,9 +92,11 @@ def parse(text: str, origin: str, keys: str) -> tuple[Lines, dict[str, Any]]:
     ProblemError
         With `origin` and line: when it is neither, gives a key twice or is no mapping with `keys`.
     """
+    as_json, document = _as_json(text)
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        # In JSON a tab is a blank; YAML knows it as none.
+        node = yaml.compose(text.expandtabs(1) if as_json else text, Loader=_Loader)
+        document = document if as_json else yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
@@ -103,6 +112,14 @@ def parse(text: str, origin: str, keys: str) -> tuple[Lines, dict[str, Any]]:
     except RecursionError:
         raise ProblemError(f"{origin}: expected a finite document; an anchor contains itself") from None
     return lines, document
+
+
+def _as_json(text: str) -> tuple[bool, Any]:
+    """Return whether a text is JSON, and what it says; YAML would read its pairs of escapes as two signs."""
+    try:
+        return True, json.loads(text)
+    except (ValueError, RecursionError):
+        return False, None
 
 
 def _walk(node: yaml.Node | None, path: Key, lines: Lines, origin: str) -> None:

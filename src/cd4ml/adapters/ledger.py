@@ -26,6 +26,7 @@ HOLDOUT_LOOK = "holdout_look"
 HOLDOUT_REFRESH = "holdout_refresh"
 VERDICT = "verdict"
 _PREFIX = "holdouts/"
+_LOOK_FACTS = ("model", "problem", "snapshot", "git_commit", "warn_looks", "max_looks")
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class Look:
         When and who.
     problem, snapshot, git_commit : str
         What made the model.
+    warn_looks, max_looks : int
+        The budget that held then.
     decision, bundle : str
         What was decided since and on which bundle; "" while nothing was.
     """
@@ -97,10 +100,12 @@ class Look:
     problem: str
     snapshot: str
     git_commit: str
+    warn_looks: int = 0
+    max_looks: int = 0
     decision: str = ""
     bundle: str = ""
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the look as JSON values."""
         return asdict(self)
 
@@ -114,7 +119,7 @@ class Ledger:
 
     def open(self, holdout: Holdout, now: datetime) -> None:
         """Write down a holdout that was not heard of before."""
-        known = replace(holdout, opened=now.isoformat(timespec="seconds"))
+        known = replace(holdout, opened=now.isoformat())  # to the microsecond: it orders them
         with suppress(ConflictError):
             self.storage.compare_and_swap(_key(holdout.id), encode(known.to_dict()), None)
 
@@ -125,8 +130,7 @@ class Ledger:
         """
         self.open(holdout, now)
         if look.model not in self.looks(holdout.id):
-            names = ("model", "problem", "snapshot", "git_commit")
-            facts = {name: getattr(look, name) for name in names}
+            facts = {name: getattr(look, name) for name in _LOOK_FACTS}
             self._audit.append(HOLDOUT_LOOK, holdout.id, facts, now, look.by)
         return self.counts(holdout)
 
@@ -197,8 +201,7 @@ class Ledger:
         for line in self._audit.lines():
             facts = line.facts
             if line.kind == HOLDOUT_LOOK:
-                told = (str(facts.get(name, "")) for name in ("problem", "snapshot", "git_commit"))
-                look = Look(str(facts.get("model", "")), line.at, line.by, *told)
+                look = Look(at=line.at, by=line.by, **{name: facts[name] for name in _LOOK_FACTS})
                 found.setdefault(line.subject, {}).setdefault(look.model, look)
             elif line.kind == VERDICT:
                 holdout, model = str(facts.get("holdout", "")), str(facts.get("model", ""))

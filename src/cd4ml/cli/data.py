@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cd4ml.cli.console import emit, note
+from cd4ml.cli.data_holdout import app as holdout
 from cd4ml.cli.data_simulate import simulate
 from cd4ml.cli.table import cell, table
 from cd4ml.errors import UsageError
@@ -21,6 +22,7 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Data: snapshots and their contract.")
 app.command("simulate")(simulate)
+app.add_typer(holdout, name="holdout")
 
 Reference = Annotated[str, typer.Argument(help="A shipped name, a path or a URL.", metavar="PROBLEM")]
 Data = Annotated[str, typer.Option(help="Folder or URL (s3://, https://) of the sources.")]

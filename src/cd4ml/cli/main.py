@@ -15,9 +15,10 @@ from cd4ml.errors import Cd4mlError
 __all__ = ["NOUNS", "build", "main", "run"]
 
 NOUNS = {
+    "audit": "The log of decisions: list it, verify that no line was altered or removed.",
     "consumers": "What those who call a model rely on: draft, add, check.",
-    "data": "Snapshots of the sources: take, check, compare, profile; simulate a shop.",
-    "models": "Bundles and the registry: verify, publish, fetch, compare, reproduce.",
+    "data": "Snapshots of the sources: take, check, compare, profile; the holdout; simulate a shop.",
+    "models": "Bundles and the registry: verify, publish, fetch, compare, approve, reproduce.",
     "pipelines": "The compiled pipelines: list, export, submit to Kubeflow.",
     "problem": "Problem files: check, draft one from a sample, print the schema.",
     "run": "Run the training pipeline here: data in, a judged and packaged model out.",

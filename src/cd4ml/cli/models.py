@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from cd4ml.cli.audit import say_unsigned
 from cd4ml.cli.console import emit, note
 from cd4ml.cli.model_reference import bundle_folder, open_registry, split_reference
+from cd4ml.cli.models_approval import approve, reject, verdict_on
 from cd4ml.cli.models_reproduce import reproduce
 from cd4ml.cli.table import table, whole
-from cd4ml.errors import GateRejected, IntegrityError, UsageError
-
-if TYPE_CHECKING:
-    from cd4ml.adapters.registry import ModelVersion
+from cd4ml.errors import UsageError
 
 __all__ = ["app"]
 
@@ -187,30 +186,35 @@ def alias(
     reason: Annotated[str, typer.Option(help="Why; kept in the history.")] = "",
     by: Annotated[str, typer.Option(envvar="CD4ML_ACTOR", help="Who; kept in the history.")] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Also a version without an accepting verdict; needs --reason.")
+        bool, typer.Option("--force", help="Also a version that may not be used; needs --reason.")
     ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take the alias away.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show the aliases of a model and their history, or move one to a version.
 
-    Of several who move it with the same --expected exactly one wins; the others exit with code 6.
+    An alias moves to a version whose verdict is accept, or needs_approval with an approval that stands; the
+    audit log tells each move. Of several who move it with the same --expected exactly one wins; the others
+    exit with code 6.
 
     Example: cd4ml models alias bike-demand@3 champion --expected 2 --reason "better on weekends"
     """
-    registry = open_registry()
+    from cd4ml.steps.alias import move_alias
+
     model_name, ref = _named(model)
     if name is None:
         _show_aliases(model_name, as_json)
         return
-    to = None
-    if not remove:
-        version = registry.get(model_name, ref)
-        _check_accepted(version, name, force, reason)
-        to = version.version
-    wanted = ... if expected is None else (expected or None)
-    who = by or os.environ.get("GITHUB_ACTOR") or os.environ.get("USER") or ""
-    change = registry.set_alias(model_name, name, to, wanted, reason=reason, by=who)
+    change = move_alias(
+        model_name,
+        name,
+        None if remove else ref,
+        expected=... if expected is None else (expected or None),
+        reason=reason,
+        by=by,
+        force=force,
+    )
+    say_unsigned()
     moved = f"{model_name}: {name} {change.from_version or '-'} -> {change.to_version or '-'}"
     emit(change.to_dict(), as_json, [moved])
 
@@ -240,19 +244,8 @@ def keys(
 
 
 app.command()(reproduce)
-
-
-def _check_accepted(version: ModelVersion, alias: str, force: bool, reason: str) -> None:
-    """Refuse an alias for a version that the judge did not accept, unless somebody answers for it."""
-    if version.verdict == "accept":
-        return
-    if not force:
-        raise GateRejected(
-            f"{version.name}@{version.version} has the verdict '{version.verdict or 'none'}', not 'accept':"
-            f" the alias '{alias}' stays. Run the gates again, or say --force with a --reason"
-        )
-    if not reason.strip():
-        raise UsageError("--force needs a --reason; it is kept in the history")
+app.command()(approve)
+app.command()(reject)
 
 
 def _named(model: str) -> tuple[str, str]:
@@ -277,23 +270,11 @@ def _facts(model: str) -> dict[str, Any]:
 
 def _decision(bundle: Path, verdict: Path | None) -> str:
     """Return the decision in verdict.json; "" when there is none. One on another bundle is refused."""
-    from cd4ml.adapters.manifest import bundle_id
-    from cd4ml.adapters.storage.documents import decode
-
-    path = verdict or bundle.absolute().parent / "verdict.json"
-    if not path.is_file():
-        if verdict:
-            raise UsageError(f"'{verdict}' is no file; give the verdict.json of the run that made the bundle")
+    found = verdict_on(bundle, verdict)
+    if found is None:
         note(f"warning: no verdict beside '{bundle}'; delivery will refuse this version")
         return ""
-    document = decode(path.read_bytes(), str(path))
-    judged = (document.get("subject") or {}).get("bundle")
-    if judged != bundle_id(bundle):
-        raise IntegrityError(
-            f"'{path}' judges the bundle {str(judged)[:12]}, and '{bundle}' is {bundle_id(bundle)[:12]};"
-            " judge it anew, or give its own verdict by --verdict"
-        )
-    return str(document.get("decision", ""))
+    return str(found.get("decision", ""))
 
 
 def _chain(lineage: Mapping[str, Any]) -> list[str]:

@@ -90,14 +90,16 @@ class Standing:
     reason: str
 
 
-def standing(records: Sequence[Decided], bundle: str, now: datetime, policy: Approval) -> Standing:
+def standing(
+    records: Sequence[Decided], bundle: str, now: datetime, policy: Approval | None = None
+) -> Standing:
     """Return whether a bundle is approved now: its last decision counts.
 
     Parameters
     ----------
     records : sequence of Decided
         All decisions on `bundle`, in the order in which they were recorded.
-    policy : Approval
+    policy : Approval, optional
         An approval ends at its own end, or `valid_days` after it was given when that is earlier.
 
     Raises
@@ -114,7 +116,7 @@ def standing(records: Sequence[Decided], bundle: str, now: datetime, policy: App
     who = f"by {last.by} on {last.at:%Y-%m-%d} ({last.reason})"
     if last.choice == "reject":
         return Standing("rejected", last, f"the bundle {short} was rejected {who}")
-    end = min(last.until, last.at + timedelta(days=policy.valid_days))
+    end = min(last.until, last.at + timedelta(days=policy.valid_days)) if policy else last.until
     if now > end:
         expired = f"the approval of the bundle {short} expired on {end:%Y-%m-%d %H:%M %Z}; it was given {who}"
         return Standing("expired", last, expired)

@@ -254,7 +254,7 @@ class ConsumerCheck:
     @property
     def status(self) -> Outcome:
         """The worst of the findings; a check without findings showed nothing and fails."""
-        found = {finding.status for finding in self.findings} or {"pass"}
+        found = {finding.status for finding in self.findings} or {"fail"}
         return "fail" if "fail" in found else "warn" if "warn" in found else "pass"
 
     def to_dict(self) -> dict[str, Any]:

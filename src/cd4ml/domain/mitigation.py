@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from cd4ml.domain.fairness.catalogue import DEFAULT_BLOCKING, find
+from cd4ml.domain.bootstrap import FloatArray, IntArray
+from cd4ml.domain.fairness.catalogue import default_blocking, find
 from cd4ml.domain.fairness.measure import Measure, Sample, sums_by
-from cd4ml.domain.treatment import Coded, FloatArray, Groups
+from cd4ml.domain.fairness.slices import Categories, SliceColumn, build_slices
 from cd4ml.errors import UsageError
-from cd4ml.problem import Bias
+from cd4ml.problem import Bias, Problem
 
 __all__ = ["PLAIN", "RULE", "Gap", "Tried", "blocking", "choose_treatment", "suggest", "worst_gap"]
 
@@ -76,69 +76,63 @@ class Gap:
         return cls(value["measure"], value["column"], tuple(value["groups"]), value["value"], value["limit"])
 
 
-def blocking(task: str, policy: Bias) -> tuple[Measure, ...]:
-    """Return the measures by which the policy blocks a model; those are what mitigation looks at."""
-    names = DEFAULT_BLOCKING[task] if policy.block is None else policy.block
+def blocking(problem: Problem) -> tuple[Measure, ...]:
+    """Return the measures by which the bias policy blocks a model; those are what mitigation looks at."""
+    names = problem.bias.block
+    if names is None:
+        names = list(default_blocking(problem.task, problem.metrics.primary))
     found = [find(name) for name in names]
-    return tuple(m for m in found if m.stage == "post" and task in m.tasks and m.judged)
+    return tuple(m for m in found if m.stage == "post" and problem.task in m.tasks and m.judged)
 
 
-def worst_gap(sample: Sample, columns: Mapping[str, Coded], measures: Sequence[Measure], policy: Bias) -> Gap:
+def worst_gap(
+    sample: Sample, columns: Mapping[str, Categories], measures: Sequence[Measure], policy: Bias
+) -> Gap:
     """Return the largest gap in limits, over measures, columns and their crossings.
 
-    Groups of fewer than `policy.min_rows` rows are pooled; the pool takes part when it has as many.
-    These are the points alone, to compare treatments by: whether a model passes is said by the bias checks.
+    Slices are those of the bias checks; ones with fewer than `policy.min_rows` rows take no part. These are
+    points without intervals, to compare treatments by: whether a model passes is said by the bias checks.
 
     Parameters
     ----------
-    columns : mapping of str to Coded
+    columns : mapping of str to Categories
         The sensitive columns.
     """
-    found = [Gap("", "", (), 0.0, 1.0)]
-    for groups in _crossings(columns, policy):
-        codes = groups.of(columns)
-        size = np.bincount(codes, minlength=groups.count)
+    found = []
+    for column in build_slices(columns, policy.depth, policy.min_rows):
+        size = np.bincount(column.codes, minlength=column.cells) @ column.membership()
         kept = np.flatnonzero(size >= policy.min_rows)
-        if len(kept) < 2:
-            continue
-        for measure in measures:
-            if measure.applies(sample):
-                found.append(_gap(measure, sample, groups, codes, kept, policy))
-    return max(found, key=lambda gap: gap.share)
+        if len(kept) >= 2:
+            found += [_gap(one, sample, column, kept, policy) for one in measures if one.applies(sample)]
+    return max(found, key=lambda gap: gap.share, default=Gap("", "", (), 0.0, 1.0))
 
 
-def _crossings(columns: Mapping[str, Coded], policy: Bias) -> Iterator[Groups]:
-    for depth in range(1, policy.depth + 1):
-        for names in combinations(columns, depth):
-            crossed = {name: columns[name] for name in names}
-            rows = np.arange(len(next(iter(crossed.values())).codes))
-            yield Groups.found(crossed, rows, policy.min_rows)
-
-
-def _gap(measure: Measure, sample: Sample, groups: Groups, codes: Any, kept: Any, policy: Bias) -> Gap:
-    sums = sums_by(measure.terms, sample, codes, groups.count)
+def _gap(measure: Measure, sample: Sample, column: SliceColumn, kept: IntArray, policy: Bias) -> Gap:
+    member = column.membership().T
+    cells = sums_by(measure.terms, sample, column.codes, column.cells)
+    own = {name: (member @ values)[kept] for name, values in cells.items()}
+    names = [column.names[place] for place in kept]
     if measure.compare == "rate_ratio" and measure.formula is not None:
-        return _extremes(measure.name, measure.formula(sums)[kept], groups, kept, 1 - policy.min_rate_ratio)
-    rest = {name: values.sum(axis=0) - values for name, values in sums.items()}
-    contrast = np.asarray(measure.contrast(sums, rest))[kept]
+        limit = 1 - policy.min_rate_ratio
+        return Gap(measure.name, column.column, *_extremes(measure.formula(own), names), limit)
+    rest = {name: values.sum(axis=0) - own[name] for name, values in cells.items()}
+    contrast = np.asarray(measure.contrast(own, rest))
     if measure.compare == "error_ratio":
         values, limit = contrast - 1, policy.max_error_ratio - 1
     else:
         values, limit = np.abs(contrast), policy.max_difference
     if np.isnan(values).all():
-        return Gap(measure.name, groups.label, (), 0.0, limit)
+        return Gap(measure.name, column.column, (), 0.0, limit)
     worst = int(np.nanargmax(values))
-    name = groups.names[kept[worst]]
-    return Gap(measure.name, groups.label, (name,), max(0.0, float(values[worst])), limit)
+    return Gap(measure.name, column.column, (names[worst],), max(0.0, float(values[worst])), limit)
 
 
-def _extremes(name: str, rates: FloatArray, groups: Groups, kept: Any, limit: float) -> Gap:
-    """Return 1 - lowest / highest rate; groups of which none has a positive are equal."""
+def _extremes(rates: FloatArray, names: Sequence[str]) -> tuple[tuple[str, ...], float]:
+    """Return the lowest and the highest group and 1 - their ratio; groups without any positive are equal."""
     if np.isnan(rates).all() or np.nanmax(rates) <= 0:
-        return Gap(name, groups.label, (), 0.0, limit)
+        return (), 0.0
     low, high = int(np.nanargmin(rates)), int(np.nanargmax(rates))
-    value = 1 - float(rates[low] / rates[high])
-    return Gap(name, groups.label, (groups.names[kept[low]], groups.names[kept[high]]), value, limit)
+    return (names[low], names[high]), 1 - float(rates[low] / rates[high])
 
 
 @dataclass(frozen=True)

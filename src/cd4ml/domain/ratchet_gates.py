@@ -14,6 +14,7 @@ from cd4ml.domain.ratchet_limits import Limit
 __all__ = ["ChampionStatus", "Ratchet", "ratchet_gates"]
 
 ChampionStatus = Literal["scored", "first_release", "unreadable"]
+_SHOWN = 5e-5  # what 0.01 % rounds from
 _ORDER = {"fail": 0, "warn": 1, "insufficient_data": 2, "pass": 3}
 
 
@@ -149,7 +150,7 @@ def _values(row: Row) -> str:
 def _change(row: Row) -> str:
     if row.ratio is None:
         return "no ratio of errors"
-    if row.ratio == 1:
+    if abs(row.ratio - 1) < _SHOWN:
         return "equal error"
     word = "more" if row.ratio > 1 else "less"
     text = f"{abs(row.ratio - 1):.2%} {word} error"

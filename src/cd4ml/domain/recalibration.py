@@ -96,17 +96,25 @@ def _platt(x: FloatArray, y: FloatArray) -> Curve:
 
 
 def _newton(x: FloatArray, y: FloatArray, free: FloatArray) -> FloatArray:
-    """Return (slope, intercept); what is not free stays at its place in the identity."""
+    """Return (slope, intercept) of the least loss; what is not free stays at its place in the identity."""
     identity = np.array([1.0, 0.0])
     design = np.column_stack([x, np.ones_like(x)])
-    found = identity.copy()
+
+    def loss(at: FloatArray) -> float:
+        z = design @ at
+        return float((np.logaddexp(0.0, z) - y * z).sum() + _PRIOR / 2 * ((at - identity) ** 2).sum())
+
+    found = identity
     for _ in range(_NEWTON_STEPS):
         p = 1 / (1 + np.exp(-np.clip(design @ found, -30, 30)))
         slope = (design.T @ (p - y) + _PRIOR * (found - identity)) * free
         curvature = (design * (p * (1 - p))[:, None]).T @ design + _PRIOR * np.eye(2)
         curvature = curvature * np.outer(free, free) + np.diag(1 - free)
-        step = np.linalg.solve(curvature, slope)
+        step, before = np.linalg.solve(curvature, slope), loss(found)
+        # A whole step may go too far where the start is far off; as the loss is convex, a part does not.
+        while np.abs(step).max() > _CONVERGED and loss(found - step) > before:
+            step = step / 2
         found = found - step
-        if np.abs(step).max() < _CONVERGED:
+        if np.abs(step).max() <= _CONVERGED:
             break
-    return found
+    return np.asarray(found)

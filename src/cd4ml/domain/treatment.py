@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
@@ -34,6 +35,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Kind = Literal["reweighing", "group_thresholds", "bounded_group_loss", "recalibration"]
 Scale = Literal["identity", "log1p", "logit"]
+Cell = tuple[str | None, ...]
 T = TypeVar("T")
 
 COMMON_THRESHOLD = 0.5
@@ -62,13 +64,14 @@ class Groups:
     Attributes
     ----------
     columns : tuple of str
-    cells : tuple of tuple of str
-        One value a column for each group by name, e.g. ("Female", "Black"). Group i is `cells[i]`; the group
+    cells : tuple of tuple of (str or None)
+        One value a column for each group by name, e.g. ("Female", "Black"); None is any value. A row belongs
+        to the group with the most values by name, the first of several. Group i is `cells[i]`; the group
         `len(cells)` is that of all other rows.
     """
 
     columns: tuple[str, ...]
-    cells: tuple[tuple[str, ...], ...]
+    cells: tuple[Cell, ...]
 
     def __post_init__(self) -> None:
         """Refuse cells that do not fit the columns, or are there twice."""
@@ -86,8 +89,12 @@ class Groups:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """E.g. ("Female x Black", ..., "all others")."""
-        return (*(" x ".join(cell) for cell in self.cells), OTHERS)
+        """E.g. ("Female x Black", ..., "any sex x Other", "all others")."""
+        named = ([text or f"any {column}" for column, text in self._pairs(cell)] for cell in self.cells)
+        return (*(" x ".join(parts) for parts in named), OTHERS)
+
+    def _pairs(self, cell: Cell) -> list[tuple[str, str | None]]:
+        return list(zip(self.columns, cell, strict=True))
 
     @property
     def label(self) -> str:
@@ -97,24 +104,26 @@ class Groups:
     def of(self, columns: Mapping[str, Coded]) -> IntArray:
         """Return the group of each row, int64 of shape (n,)."""
         coded = [columns[name] for name in self.columns]
-        places = [sorted({cell[index] for cell in self.cells}) for index in range(len(coded))]
-        key = np.zeros(len(coded[0].codes), dtype=np.int64)
-        for column, known in zip(coded, places, strict=True):
-            position = {text: number + 1 for number, text in enumerate(known)}
-            table = np.array([*(position.get(text, 0) for text in column.categories), 0], dtype=np.int64)
-            key = key * (len(known) + 1) + table[column.codes]  # -1 is the last entry: null
-        size = int(np.prod([len(known) + 1 for known in places], dtype=np.int64))
-        group = np.full(size, len(self.cells), dtype=np.int64)
-        for number, cell in enumerate(self.cells):
-            place = 0
-            for text, known in zip(cell, places, strict=True):
-                place = place * (len(known) + 1) + known.index(text) + 1
-            group[place] = number
-        return group[key]
+        known = [sorted({cell[index] or "" for cell in self.cells}) for index in range(len(coded))]
+        place = []
+        for column, texts in zip(coded, known, strict=True):
+            position = {text: number for number, text in enumerate(texts)}
+            # The last entry is for null, whose code is -1; an unknown text shares its place.
+            table = [*(position.get(text, len(texts)) for text in column.categories), len(texts)]
+            place.append(np.array(table, dtype=np.int64)[column.codes])
+        group = np.full([len(texts) + 1 for texts in known], len(self.cells), dtype=np.int64)
+        named = [sum(text is not None for text in cell) for cell in self.cells]
+        for number in sorted(range(len(self.cells)), key=lambda n: (named[n], -n)):
+            cell = zip(self.cells[number], known, strict=True)
+            group[tuple(slice(None) if text is None else texts.index(text) for text, texts in cell)] = number
+        return np.asarray(group[tuple(place)])
 
     @classmethod
     def found(cls, columns: Mapping[str, Coded], rows: npt.NDArray[Any], min_rows: int) -> Groups:
-        """Return the groups that have at least `min_rows` of the given rows, sorted by their values.
+        """Return groups that have at least `min_rows` of the given rows each, but for "all others".
+
+        Rows of a rare combination are joined over one column, that of the fewest values first: where no
+        "Female x Other" is large enough, "any sex x Other" may be. What is still rare is in "all others".
 
         Parameters
         ----------
@@ -123,14 +132,33 @@ class Groups:
         rows : integer array
             The rows that are counted, e.g. those of training.
         """
-        coded = list(columns.values())
-        codes = np.column_stack([np.asarray(column.codes)[rows] for column in coded])
-        values, counts = np.unique(codes[(codes >= 0).all(axis=1)], axis=0, return_counts=True)
-        kept = values[counts >= min_rows]
-        cells = (
-            tuple(column.categories[code] for column, code in zip(coded, cell, strict=True)) for cell in kept
-        )
-        return cls(tuple(columns), tuple(sorted(cells)))
+        codes = np.column_stack([np.asarray(column.codes)[rows] for column in columns.values()])
+        texts = [column.categories for column in columns.values()]
+        cells: list[Cell] = []
+        for named in _subsets([len(categories) for categories in texts]):
+            if not len(codes):
+                break
+            values, member, counts = np.unique(
+                codes[:, named], axis=0, return_inverse=True, return_counts=True
+            )
+            kept = (counts >= min_rows) & (values >= 0).all(axis=1)
+            made = []
+            for value in values[kept]:
+                cell: list[str | None] = [None] * len(texts)
+                for index, code in zip(named, value, strict=True):
+                    cell[index] = texts[index][code]
+                made.append(tuple(cell))
+            cells += sorted(made, key=lambda cell: [text or "" for text in cell])
+            codes = codes[~kept[member.reshape(-1)]]
+        return cls(tuple(columns), tuple(cells))
+
+
+def _subsets(sizes: Sequence[int]) -> list[list[int]]:
+    """Return all columns, then all but one and so on, those with the most combinations of values first."""
+    found = [
+        list(named) for count in range(len(sizes), 0, -1) for named in combinations(range(len(sizes)), count)
+    ]
+    return sorted(found, key=lambda named: (-len(named), -int(np.prod([sizes[i] for i in named]))))
 
 
 def to_scale(values: FloatArray, scale: Scale) -> FloatArray:

@@ -77,6 +77,8 @@ class Papers:
         dataset.json: its `rows`, `split` and `clusters` are kept as data.json.
     evaluation : mapping, optional
         evaluation.json: its `holdout`, `slices` and `importances` are kept as slices.json.
+    mitigation : mapping, optional
+        mitigation.json.
     """
 
     metrics: Mapping[str, Any]
@@ -84,6 +86,7 @@ class Papers:
     bias: Mapping[str, Any] | None = None
     data: Mapping[str, Any] | None = None
     evaluation: Mapping[str, Any] | None = None
+    mitigation: Mapping[str, Any] | None = None
 
 
 def write_bundle(
@@ -176,6 +179,7 @@ def _write_papers(folder: Path, problem: Problem, papers: Papers) -> None:
         "data": data,
         "lineage": papers.lineage,
         "metrics": papers.metrics,
+        "mitigation": papers.mitigation,
         "slices": slices,
     }
     for name, paper in written.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["CardPart", "CardTable", "card_markdown", "card_parts"]
@@ -28,12 +28,12 @@ class CardPart:
     texts: Sequence[str] = ()
     points: Sequence[str] = ()
     table: CardTable | None = None
-    after: Sequence[str] = field(default=())
+    after: Sequence[str] = ()
 
 
 def card_parts(card: Json) -> list[CardPart]:
     """Return the parts of card.json in their order; groups only where the problem names sensitive columns."""
-    parts = [
+    return [
         _model(card["model"]),
         _use(card),
         _data(card["data"]),
@@ -45,7 +45,6 @@ def card_parts(card: Json) -> list[CardPart]:
         CardPart("limits", "Limits", points=card["limits"]),
         _origin(card["origin"]),
     ]
-    return parts
 
 
 def card_markdown(card: Json) -> str:

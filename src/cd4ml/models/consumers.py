@@ -227,6 +227,8 @@ def draft_contract(
     bundle = Bundle.load(folder)
     rows = _newest(bundle, holdout_rows(folder), requests)
     found = _answers(bundle, rows)
+    # A quantile is on the scale of the prediction, and a decision is 0 or 1 where that is a probability.
+    limits = Range(*(bundle.contract["output"].get(end) for end in ("minimum", "maximum")))
     order = np.argsort(found["prediction"], kind="stable")
     places = order[np.unique(np.linspace(0, len(rows) - 1, requests).round().astype(int))]
     return ConsumerContract(
@@ -234,7 +236,7 @@ def draft_contract(
         bundle.problem.name,
         owner,
         tuple(Request(rows[place], answer=_answer(found, int(place))) for place in places),
-        Reliance({name: _limits(bundle, name) for name in found}, tolerance),
+        Reliance(dict.fromkeys(found, limits), tolerance),
         f"Drafted from a holdout of {bundle.problem.name}; keep what you send and rely on",
     )
 
@@ -250,8 +252,3 @@ def _newest(bundle: Bundle, rows: list[dict[str, Any]], least: int) -> list[dict
 
 def _answer(found: Mapping[str, FloatArray], place: int) -> dict[str, float]:
     return {name: float(f"{values[place]:.{_DIGITS}g}") for name, values in found.items()}
-
-
-def _limits(bundle: Bundle, name: str) -> Range:
-    output = bundle.contract["decision" if name == "decision" else "output"]
-    return Range(output.get("minimum"), output.get("maximum"))

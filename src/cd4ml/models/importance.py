@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cd4ml.domain.halving import nested_sample
+from cd4ml.domain.hashing import uniform_hash
 from cd4ml.domain.metrics import METRICS, improvement
 from cd4ml.errors import MetricError
 from cd4ml.features.columns import CategoryArray
 from cd4ml.models.data import HOLDOUT, Dataset, FloatArray, Matrix, rows_of
 from cd4ml.models.search import primary_score
 from cd4ml.models.session import open_session, run
+from cd4ml.models.threads import fitting_threads
 from cd4ml.problem import Problem
 
 __all__ = ["MAX_ROWS", "importance_by_slice", "permutation_importance"]
@@ -28,7 +30,8 @@ __all__ = ["MAX_ROWS", "importance_by_slice", "permutation_importance"]
 MAX_ROWS = 20_000
 _RESAMPLES = 200
 _LEAST_ROWS = 100
-_MOST_SLICES = 12
+_MOST_SLICES = 8
+_JOINED = 256
 
 
 def permutation_importance(
@@ -72,7 +75,8 @@ def permutation_importance(
     found = []
     for index, name in enumerate(dataset.names):
         shuffled = _shuffled(session, X, index, orders)
-        entry = _growth(problem, name, y, shuffled, reference, weight, cluster, seed)
+        with fitting_threads(1):  # many small products: more BLAS threads wait for each other
+            entry = _growth(problem, name, y, shuffled, reference, weight, cluster, seed)
         found.append(entry)
         if progress:
             progress(f"importance of {name}: {entry['increase']:+.3f}")
@@ -105,12 +109,13 @@ def importance_by_slice(
     -------
     dict
         Column -> [{"slice", "n", "clusters", "importances": as by `permutation_importance`}], the largest
-        slice first, up to 12; without importances below 100 rows, or where the metric has no value.
+        slice first, up to 8; without importances below 100 rows, or where the metric has no value.
     """
     held = rows_of(dataset, HOLDOUT)
     rows = held[nested_sample(len(held), min(len(held), max_rows), seed)]
     X = np.ascontiguousarray(dataset.X[rows])
     y, weight, cluster = dataset.y[rows], dataset.weight[rows], dataset.cluster[rows]
+    coarse = _joined(cluster, seed)
     session = open_session(onnx, threads)
     reference = run(session, X)
     orders = [np.random.Generator(np.random.PCG64(seed)).permutation(len(rows))]
@@ -128,11 +133,22 @@ def importance_by_slice(
             entry = {"slice": groups.categories[code], "n": int(sizes[code])}
             entry |= {"clusters": int(np.unique(cluster[inside]).size), "importances": []}
             if sizes[code] >= _LEAST_ROWS:
-                given = (y[inside], reference[inside], weight[inside], cluster[inside])
+                given = (y[inside], reference[inside], weight[inside], coarse[inside])
                 inner = {name: values[inside] for name, values in shuffled.items()}
                 entry["importances"] = _growths(problem, inner, *given, seed)
             found[column].append(entry)
     return found
+
+
+def _joined(cluster: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
+    """Join clusters at random where they are many: independent ones stay so, at an eighth of the cost.
+
+    The width of an interval then has a noise of 1 / sqrt(2 * 256), 4 %.
+    """
+    codes = np.unique(cluster, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    if codes.max(initial=0) < _JOINED:
+        return codes
+    return np.floor(uniform_hash(codes, seed) * _JOINED).astype(np.int64)
 
 
 def _growths(

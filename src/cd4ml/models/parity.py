@@ -14,13 +14,22 @@ from typing import Any
 
 import numpy as np
 
+from cd4ml.domain.treatment import Treatment
 from cd4ml.errors import DataError
-from cd4ml.models.data import FloatArray, Matrix
+from cd4ml.models.data import FloatArray, IntArray, Matrix
 from cd4ml.models.fit import Fitted
 from cd4ml.models.session import open_session, run
 from cd4ml.models.thresholds import split_values
 
-__all__ = ["BASE_ROWS", "MAX_PROBES", "Parity", "Probes", "check_parity", "probe_rows"]
+__all__ = [
+    "BASE_ROWS",
+    "MAX_PROBES",
+    "Parity",
+    "Probes",
+    "check_parity",
+    "probe_rows",
+    "treatment_differences",
+]
 
 MAX_PROBES = 200_000
 """Most rows at split values; beyond it they are sampled with the seed."""
@@ -178,6 +187,47 @@ def check_parity(
                 worst["value"] = None if np.isnan(value) else value
     count = len(probes.base)
     return Parity(max_abs, max_rel, len(X_holdout) + count, count, sampled, worst)
+
+
+def treatment_differences(
+    fitted: Fitted,
+    onnx: bytes,
+    X: Matrix,
+    treatment: Treatment,
+    groups: IntArray,
+    tolerance: float,
+    threads: int = 1,
+) -> list[str]:
+    """Return a sentence for each way in which treated predictions of export and estimator differ.
+
+    A steep recalibration curve makes a small difference large, and a threshold makes it a decision. Decisions
+    may differ for predictions that are within the tolerance of their threshold.
+
+    Parameters
+    ----------
+    X : float32 array of shape (n, k)
+    groups : int64 array of shape (n,)
+        By the treatment.
+    tolerance : float
+        Largest difference relative to max(1, |prediction|).
+    """
+    expected = treatment.recalibrate(fitted.predict(X), groups)
+    found = treatment.recalibrate(run(open_session(onnx, threads), X), groups)
+    absolute, relative = _differences(expected, found)
+    breaches = []
+    if (far := int((relative > tolerance).sum())) > 0:
+        breaches.append(
+            f"{far} of {len(X)} predictions of the export are off by more than {tolerance:g} after"
+            f" {treatment.label}, up to {absolute.max():.3g}"
+        )
+    if treatment.thresholds is not None:
+        clear = np.abs(expected - np.asarray(treatment.thresholds)[groups]) > tolerance
+        turned = clear & (treatment.decide(expected, groups) != treatment.decide(found, groups))
+        if turned.any():
+            breaches.append(
+                f"{int(turned.sum())} of {len(X)} decisions of the export are not those of the estimator"
+            )
+    return breaches
 
 
 def _differences(expected: FloatArray, found: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -1,8 +1,8 @@
 """The holdout's rows in few bytes: what the slice explorer computes with, as JSON.
 
 A text column is one code a row. A number is one of at most 256 levels: its own value where a column has no
-more of them, else the quantile range that it lies in. A reader cuts levels into bins, and each bin says its true
-ends.
+more of them, else the quantile range that it lies in. A reader cuts levels into bins, and each bin says its
+true ends.
 """
 
 from __future__ import annotations

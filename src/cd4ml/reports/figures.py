@@ -100,10 +100,12 @@ def dots(
     axis: str,
     reference: tuple[float, str] | None = None,
     within: Sequence[float] = (),
+    dashed: Sequence[float] = (),
 ) -> Markup:
     """Draw estimates as dots with their intervals as whiskers, one row each, the value written at the end.
 
-    The axis reaches over `within` in any case.
+    The axis reaches over `within` in any case. `dashed` are lines like the reference, without a text; those
+    outside of the axis are left out.
     """
     shown = [row for row in rows if finite(row.estimate) is not None]
     if not shown:
@@ -127,6 +129,8 @@ def dots(
         canvas.text(
             min(max(x(reference[0]), half), WIDTH - half), top - 9, reference[1], "m", anchor="middle"
         )
+    for place in (place for place in dashed if x.low <= place <= x.high):
+        canvas.line(x(place), top - 4, x(place), bottom, "r")
     for index, row in enumerate(shown):
         height = y(len(shown) - index - 0.5)
         role = "m" if row.mark == 2 else "t"

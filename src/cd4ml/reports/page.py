@@ -52,8 +52,8 @@ class Status:
 
     @property
     def css(self) -> str:
-        """The class of its colours."""
-        return self.word if self.word in STATUS_SIGNS else "skipped"
+        """The class of its colours; what somebody answers for is a warning."""
+        return "warn" if self.word == "waived" else self.word if self.word in STATUS_SIGNS else "skipped"
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cd4ml.reports import data_sections, error_sections
+from cd4ml.reports import data_sections, error_sections, governance_sections
 from cd4ml.reports.bias_sections import bias as bias_section
 from cd4ml.reports.candidate_sections import candidates
+from cd4ml.reports.explanation_sections import explanations as explanation_sections
 from cd4ml.reports.formats import band, count, days, finite, moment, number, words
 from cd4ml.reports.gate_sections import gates
 from cd4ml.reports.metric_view import MetricView, best_baseline, estimate_of
+from cd4ml.reports.mitigation_sections import mitigation as mitigation_section
 from cd4ml.reports.page import Fact, Status, chips, render
+from cd4ml.reports.ratchet_sections import ratchet as ratchet_section
 
-__all__ = ["report_page"]
+__all__ = ["decision_of", "report_page"]
 
 Json = Mapping[str, Any]
 _DECISIONS = {
@@ -36,11 +39,17 @@ def report_page(  # noqa: PLR0913 - one keyword a file
     bias: Json,
     lineage: Json,
     checks: Json,
+    ratchet: Json | None = None,
+    mitigation: Json | None = None,
+    consumers: Json | None = None,
+    ledger: Json | None = None,
+    explanations: Json | None = None,
 ) -> str:
     """Return the page as self-contained HTML; the same input gives the same text.
 
     Each argument is the content of the JSON file of its name; `problem` is `Problem.model_dump(mode="json")`
     and `manifest` is the snapshot's. An empty mapping stands for what was not made: its sections say so.
+    What may be None has no section then.
     """
     name = str(evaluation.get("primary") or (problem.get("metrics") or {}).get("primary") or "metric")
     metric = MetricView(name)
@@ -52,10 +61,15 @@ def report_page(  # noqa: PLR0913 - one keyword a file
         candidates(metrics, search, metric, _second(problem)),
         error_sections.over_time(evaluation, metrics, metric, target),
         error_sections.slices(evaluation, metrics, metric),
-        bias_section(bias.get("rows") or [], verdict),
+        ratchet_section(ratchet),
+        bias_section(bias, verdict),
+        mitigation_section(mitigation),
         error_sections.quality(evaluation, target),
         error_sections.importances(evaluation, metric),
+        *explanation_sections(explanations, metric, target, verdict),
         error_sections.stock(evaluation),
+        governance_sections.consumers(consumers),
+        governance_sections.ledger(ledger),
         data_sections.assumptions(problem),
         data_sections.lineage(verdict, lineage, checks),
         data_sections.reproduce(problem, verdict, manifest, lineage),
@@ -65,13 +79,14 @@ def report_page(  # noqa: PLR0913 - one keyword a file
         title,
         [str(problem["description"])] if problem.get("description") else [],
         [section for section in sections if section is not None],
-        decision=_decision(verdict),
+        decision=decision_of(verdict),
         facts=_facts(verdict, metrics, evaluation, dataset, metric),
         kicker=_kicker(problem, search),
     )
 
 
-def _decision(verdict: Json) -> tuple[Status, str]:
+def decision_of(verdict: Json) -> tuple[Status, str]:
+    """Return the decision of a verdict as a status and a sentence, with the gates that are against it."""
     word, said = _DECISIONS.get(str(verdict.get("decision")), ("skipped", "Not judged"))
     against = [str(gate.get("name")) for gate in verdict.get("gates") or [] if _rejects(gate)]
     return Status(word), said + (f" ({', '.join(against)})" if against else "")

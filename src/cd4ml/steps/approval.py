@@ -12,6 +12,7 @@ from cd4ml.errors import GateRejected, UsageError
 from cd4ml.steps.documents import problem_of, read
 
 if TYPE_CHECKING:
+    from cd4ml.adapters.approvals import Approvals
     from cd4ml.adapters.audit_line import AuditLine
     from cd4ml.domain.approval import Choice, Decided, Standing
     from cd4ml.problem import Approval
@@ -61,43 +62,52 @@ def await_approval(
     GateRejected
         If the verdict is on another bundle.
     """
-    from cd4ml.adapters.actor import current_actor
     from cd4ml.adapters.approvals import Approvals
     from cd4ml.adapters.audit import AuditLog
     from cd4ml.adapters.storage import open_store
 
     found, policy, judged = read(verdict), problem_of(problem).approval, _whole(bundle)
-    if found["subject"].get("bundle") != judged:
+    about = str(found["subject"].get("bundle"))
+    if about != judged:
         raise GateRejected(
-            f"the verdict is about bundle {str(found['subject'].get('bundle'))[:12]}; found {judged[:12]}."
-            " Judge this bundle"
+            f"the verdict is about bundle {about[:12]}; found {judged[:12]}. Judge this bundle"
         )
     storage, end = open_store(store or None), clock() + timedelta(seconds=wait_seconds)
-    approvals, log = Approvals(storage), AuditLog(storage)
-    state, seen = "", None
+    approvals, log, seen, state = Approvals(storage), AuditLog(storage), None, "pending"
     while True:
-        now = clock()
-        if seen is None or log.head() != seen:
-            seen = log.head()
-            state = approvals.standing(judged, now, policy).state
-        if state == "rejected" or found["decision"] == "reject":
-            return "rejected"
-        if found["decision"] == "accept":
-            return "not_needed"
-        if state == "approved":
-            _whole(bundle)
-            return state
-        approvals.ask(
-            judged,
-            model=found["model"],
-            now=now,
-            policy=policy,
-            warnings=_warnings(found),
-            by=current_actor(),
-        )
+        now, head = clock(), log.head()
+        if head != seen:
+            seen, state = head, approvals.standing(judged, now, policy).state
+        answer = _answer(found["decision"], state)
+        if answer:
+            _same(bundle, judged)
+            return answer
+        _ask(approvals, judged, found, now, policy)
         if now >= end:
             return state
         sleep(min(_LOOK_AGAIN_SECONDS, (end - now).total_seconds()))
+
+
+def _answer(decision: str, state: str) -> str:
+    """Return what to tell at once, or "" when somebody must be asked."""
+    if decision == "reject" or state == "rejected":
+        return "rejected"
+    if decision == "accept":
+        return "not_needed"
+    return state if state == "approved" else ""
+
+
+def _ask(approvals: Approvals, bundle: str, verdict: dict[str, Any], now: datetime, policy: Approval) -> None:
+    from cd4ml.adapters.actor import current_actor
+
+    approvals.ask(
+        bundle,
+        model=verdict["model"],
+        now=now,
+        policy=policy,
+        warnings=_warnings(verdict),
+        by=current_actor(),
+    )
 
 
 def decide_on_bundle(
@@ -132,8 +142,8 @@ def decide_on_bundle(
     identity, policy, decision = _whole(bundle), approval_policy(bundle), str(verdict.get("decision", ""))
     if choice == "approve" and decision not in ("accept", "needs_approval"):
         raise GateRejected(
-            f"{model} has the verdict '{decision or 'none'}': a person approves what the judge left to him, and"
-            " nothing else. Mend what failed and run the gates again"
+            f"{model} has the verdict '{decision or 'none'}': a person approves what the judge left"
+            " open, nothing else. Mend what failed and run the gates again"
         )
     moment = (now or _now()).replace(microsecond=0)
     until = moment + timedelta(days=policy.valid_days)
@@ -163,14 +173,14 @@ def require_approval(bundle: Path, decision: str, store: str, now: datetime | No
     """
     found = bundle_standing(bundle, store, now)
     if found.state == "rejected":
-        raise GateRejected(f"{found.reason}. Only a new approval changes that")
+        raise GateRejected(f"{found.reason}. Ask for a new approval")
     if decision == "accept":
         return
     if decision != "needs_approval":
         raise GateRejected(f"the verdict is '{decision or 'none'}', not 'accept'. Run the gates again")
     if found.state != "approved":
         raise GateRejected(
-            f"the verdict is 'needs_approval' and {found.reason}: `cd4ml models approve MODEL --reason TEXT`"
+            f"the verdict is 'needs_approval' and {found.reason}. Ask for `cd4ml models approve`"
         )
 
 
@@ -193,6 +203,17 @@ def _whole(bundle: Path) -> str:
     verify_manifest(bundle)
     require_signature(bundle)
     return bundle_id(bundle)
+
+
+def _same(bundle: Path, judged: str) -> None:
+    """Refuse a bundle that became another one while somebody was asked about it."""
+    from cd4ml.errors import IntegrityError
+
+    if (found := _whole(bundle)) != judged:
+        raise IntegrityError(
+            f"the bundle was {judged[:12]} when somebody was asked about it and is {found[:12]} now; judge it"
+            " anew"
+        )
 
 
 def _warnings(verdict: dict[str, Any]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ def record_look(
     by: str = "",
     now: datetime | None = None,
 ) -> dict[str, float]:
-    """Record that a model is scored on the holdout, before anybody sees the scores; write ledger.json to `out`.
+    """Record that a model is scored on the holdout, before anybody sees the scores.
 
     Parameters
     ----------
@@ -35,6 +35,8 @@ def record_look(
         What the steps before wrote.
     store : str
         Where the ledger is; "" for the default store.
+    out : Path
+        The file to write: which holdout, its looks and its budget.
     git_commit, by : str
         What made the model, and who; by default the environment says who.
 
@@ -46,10 +48,12 @@ def record_look(
     from cd4ml.adapters.actor import current_actor
     from cd4ml.adapters.ledger import Ledger, Look
     from cd4ml.adapters.storage import atomic, open_store
+    from cd4ml.domain.holdout_budget import budget_of
 
     found = problem_of(problem)
     moment = now or datetime.now(UTC)
     holdout = holdout_of(found, snapshot)
+    budget = budget_of(found.holdout_budget, holdout.size)
     look = Look(
         model=model_hash(model),
         at=moment.isoformat(timespec="seconds"),
@@ -57,6 +61,8 @@ def record_look(
         problem=found.name,
         snapshot=read(snapshot / "manifest.json")["id"],
         git_commit=git_commit,
+        warn_looks=budget.warn_looks,
+        max_looks=budget.max_looks,
     )
     counts = Ledger(open_store(store or None)).look(holdout, look, moment)
     use = _use(found, holdout, counts)
@@ -112,19 +118,19 @@ def refresh_holdout(
     from cd4ml.adapters.storage import open_store
 
     ledger, holdout = Ledger(open_store(store or None)), holdout_of(problem, snapshot)
-    before = ledger.holdouts(problem.name)
     use = _use(problem, holdout, ledger.counts(holdout))
-    if any(one.id == holdout.id for one in before):
+    if use.own:
         raise GateRejected(
-            f"the holdout of '{problem.name}' still is {holdout.id[:12]}, looked at {use.looks:.4g} times: these"
-            f" are the same {holdout.rows:,} rows. Bring newer data, or change `split` or `search.seed`"
+            f"the holdout of '{problem.name}' still is {holdout.id[:12]}: the same {holdout.rows:,} rows,"
+            f" looked at {use.looks:.4g} times. Bring newer data, or change `split` or `search.seed`"
         )
     if use.looks >= use.budget.max_looks:
         raise GateRejected(
             f"the holdout {holdout.id[:12]} shares rows with others that were looked at: that counts as"
             f" {use.looks:.4g} looks of {use.budget.max_looks}. Bring more rows that no model was scored on"
         )
-    old = before[-1].id if before else ""
+    others = [one.id for one in ledger.holdouts(problem.name) if one.id != holdout.id]
+    old = others[-1] if others else ""
     ledger.refresh(old, holdout, reason, now or datetime.now(UTC), current_actor(by))
     rows = {"rows": holdout.rows, "first": holdout.first, "last": holdout.last}
     return {**use.to_dict(), **rows, "in_place_of": old}
@@ -142,7 +148,7 @@ def holdout_of(problem: Problem, snapshot: Path) -> Holdout:
 
 
 def model_hash(model: Path) -> str:
-    """Return a hash of what a model folder predicts with: the ONNX files and the treatment of its decisions."""
+    """Return a hash of what a model folder predicts and decides with: ONNX files, and treatment.json."""
     from cd4ml.adapters.storage import atomic
     from cd4ml.adapters.storage.hashing import sha256_bytes, sha256_file
     from cd4ml.errors import IntegrityError

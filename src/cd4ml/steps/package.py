@@ -47,7 +47,8 @@ def package_model(
     found, data, judged = problem_of(problem), Dataset.load(dataset), load_model(model)
     metrics, bias = read(evaluation / "metrics.json"), read(evaluation / "bias.json")
     origin, page = _lineage(found, judged, snapshot, model, lineage), read(evaluation / "evaluation.json")
-    papers = Papers(metrics, origin, bias, data.meta, page)
+    tried = model / "mitigation.json"
+    papers = Papers(metrics, origin, bias, data.meta, page, read(tried) if tried.is_file() else None)
     state, holdout, known = (
         _state(found, data, dataset),
         _holdout(found, data, dataset, judged),
@@ -124,6 +125,20 @@ def _known(problem: Problem, data: Dataset, snapshot: Path, judged: Model) -> di
     return known_values(problem, inputs, take(facts.columns, np.flatnonzero(data.role != 1)))
 
 
+def _treatment_breaches(problem: Problem, judged: Model, data: Dataset) -> list[str]:
+    """Return what differs between estimator and export once both are treated."""
+    import numpy as np
+
+    from cd4ml.models.parity import treatment_differences
+
+    held = data.role == 1
+    if judged.treatment is None:
+        return []
+    groups, X = judged.treatment.groups.of(data.slices)[held], np.ascontiguousarray(data.X[held])
+    tolerance = problem.gates.parity_tolerance
+    return treatment_differences(judged.fitted, judged.onnx, X, judged.treatment, groups, tolerance)
+
+
 def _checks(problem: Problem, judged: Model, data: Dataset, bundle: Path) -> dict[str, Any]:
     """Return parity of the export, replay in the serving runtime, latency and breaches of the contract."""
     import numpy as np
@@ -141,7 +156,7 @@ def _checks(problem: Problem, judged: Model, data: Dataset, bundle: Path) -> dic
         "parity": check_parity(judged.fitted, judged.onnx, held, seed=problem.search.seed).to_dict(),
         "replay": replay_in_serving_runtime(bundle).to_dict(),
         "latency": measure_latency(loaded, rows).to_dict(),
-        "contract_problems": contract_breaches(loaded, rows),
+        "contract_problems": [*contract_breaches(loaded, rows), *_treatment_breaches(problem, judged, data)],
         "versions": read(bundle / "versions.json"),
     }
     if judged.quantile is not None and judged.quantile_onnx is not None:

@@ -11,9 +11,14 @@ __all__ = ["register_model"]
 
 
 def register_model(
-    problem: Path, bundle: Path, verdict: Path, evaluation: Path, store: str
+    problem: Path, bundle: Path, verdict: Path, evaluation: Path, store: str, ratchet: Path | None = None
 ) -> dict[str, str]:
     """Push a bundle whose verdict does not reject it; return name, version, bundle id and storage URI.
+
+    Parameters
+    ----------
+    ratchet : Path, optional
+        ratchet.json, whose limits the version carries for those that come after it.
 
     Raises
     ------
@@ -35,6 +40,7 @@ def register_model(
         "verdict": found["decision"],
         "metrics": read(evaluation / "metrics.json")["holdout"],
         "lineage": read(bundle / "lineage.json"),
+        "limits": read(ratchet)["limits"] if ratchet else {},
     }
     version = registry.register(problem_of(problem).name, bundle, record)
     return {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cd4ml.steps.documents import problem_of
+from cd4ml.steps.bias import Predictions, bias_report
+from cd4ml.steps.documents import problem_of, read
 
 if TYPE_CHECKING:
     from cd4ml.models.evaluation import Holdout
@@ -14,13 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["score_model"]
 
-BIAS_MARGIN = 1.25
-
 
 def score_model(problem: Path, snapshot: Path, dataset: Path, model: Path, out: Path) -> dict[str, Any]:
     """Write metrics.json, bias.json, evaluation.json, improvements.json and predictions to `out`.
 
-    `decisions.npy` has who is called positive (0 or 1), by the model's treatment where it has one.
+    `decisions.npy` has who is called positive (0 or 1), by the model's treatment where it has one;
+    mitigation.json which treatments were tried, or what some would do where none was asked for.
 
     Returns
     -------
@@ -49,16 +49,33 @@ def score_model(problem: Path, snapshot: Path, dataset: Path, model: Path, out: 
     )
     page["importances"] = permutation_importance(found, judged.onnx, data, seed=found.search.seed)
     improvements = evaluation.compare(found, holdout, predicted, decisions)
+    ours = Predictions(predicted, decisions, order)
     with atomic.directory(out) as folder:
         atomic.write_json(folder / "metrics.json", metrics)
-        atomic.write_json(folder / "bias.json", {"rows": _bias(found, holdout, predicted)})
+        atomic.write_json(folder / "bias.json", bias_report(found, data, ours).to_dict())
         atomic.write_json(folder / "evaluation.json", page)
         atomic.write_json(folder / "improvements.json", {k: v.to_dict() for k, v in improvements.items()})
         np.save(folder / "predictions.npy", predicted)
         if decisions is not None:
             np.save(folder / "decisions.npy", decisions)
+        if (frontier := _frontier(found, model, holdout, predicted)) is not None:
+            atomic.write_json(folder / "mitigation.json", frontier)
     estimates = {name: value["estimate"] for name, value in metrics["holdout"].items()}
     return {"metrics": estimates, "confusion": page.get("confusion"), "roc": page.get("roc")}
+
+
+def _frontier(problem: Problem, model: Path, holdout: Holdout, predicted: Any) -> dict[str, Any] | None:
+    """Return what treatments were tried; where none was asked for, what some would do, by simulation."""
+    from cd4ml.models.mitigation import simulate
+
+    if (model / "mitigation.json").is_file():
+        tried: dict[str, Any] = read(model / "mitigation.json")
+        return tried
+    if not problem.sensitive:
+        return None
+    return simulate(
+        problem, holdout.y, predicted, holdout.slices, weight=holdout.weight, cluster=holdout.cluster
+    )
 
 
 def _holdout(data: Dataset) -> Holdout:
@@ -76,27 +93,3 @@ def _holdout(data: Dataset) -> Holdout:
         baselines={name: np.asarray(values[chosen]) for name, values in data.baselines.items()},
         slices={k: CategoryArray(v.codes[chosen], v.categories) for k, v in data.slices.items()},
     )
-
-
-def _bias(problem: Problem, holdout: Holdout, predicted: Any) -> list[dict[str, Any]]:
-    from cd4ml.domain.bias import slice_ratios
-
-    columns = problem.sensitive or problem.slices
-    groups = [
-        (column, category, holdout.slices[column].codes == code)
-        for column in columns
-        for code, category in enumerate(holdout.slices[column].categories)
-    ]
-    rows = slice_ratios(
-        problem.metrics.primary,
-        holdout.y,
-        predicted,
-        groups,
-        weight=holdout.weight,
-        cluster=holdout.cluster,
-        margin=BIAS_MARGIN,
-        resamples=problem.metrics.resamples,
-        level=problem.metrics.level,
-        seed=problem.search.seed,
-    )
-    return [row.to_dict() for row in rows if row.n]

@@ -313,7 +313,7 @@ class _Writer:
         return found
 
     def _excluded(self, role: NDArray[np.int8]) -> dict[str, list[str] | None]:
-        """Write the columns of `explanations.excluded`; numbers of more than two values have no categories."""
+        """Write the columns of `explanations.excluded`; numbers of more than two values stay numbers."""
         found: dict[str, list[str] | None] = {}
         for number, name in enumerate(sorted(self.plan.problem.explanations.excluded)):
             column: ColumnLike = self.columns([name])[name]

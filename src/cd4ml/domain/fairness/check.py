@@ -103,10 +103,18 @@ def check_bias(  # noqa: PLR0913 - keywords
     return BiasReport(tuple(found), _summary(found, policy, today), policy.alpha)
 
 
-def merge(reports: Sequence[BiasReport], policy: Bias, today: date) -> BiasReport:
-    """Return one report of several, each with families of its own; e.g. before and after training."""
+def merge(
+    reports: Sequence[BiasReport], policy: Bias, today: date, informs: Sequence[str] = ()
+) -> BiasReport:
+    """Return one report of several, each with families of its own; e.g. before and after training.
+
+    Parameters
+    ----------
+    informs : sequence of str
+        Columns that are compared for the reader: no gate rests on them.
+    """
     rows = tuple(row for report in reports for row in report.rows)
-    return BiasReport(rows, _summary(rows, policy, today), policy.alpha)
+    return BiasReport(rows, _summary(rows, policy, today) | {"informs": list(informs)}, policy.alpha)
 
 
 def _rank(against: str) -> int:
@@ -129,4 +137,5 @@ def _summary(rows: Sequence[BiasRow], policy: Bias, today: date) -> dict[str, An
         "blocking": dict(sorted(Counter(r.status for r in rows if r.family == "blocking").items())),
         "columns": list(dict.fromkeys(row.column for row in rows)),
         "waivers": waivers,
+        "informs": [],
     }

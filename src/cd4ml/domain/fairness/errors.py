@@ -51,8 +51,9 @@ def mean_signed_error(own: Sums, other: Sums) -> FloatArray:
 def predicted_to_actual(s: Sums) -> FloatArray:
     """Sum of the predictions over the sum of the actuals.
 
-    sum score / sum actual; 1 means balanced, above 1 that too much is predicted, 0 that nothing is. Judged as
-    slice / others: 1 means that both are over- or under-predicted alike.
+    sum score / sum actual, in [0, inf) for values of at least 0; 1 means balanced, above 1 that too much is
+    predicted, 0 that nothing is. Judged as slice / others: 1 means that both are over- or under-predicted
+    alike.
 
     Source: the inverse of actuaries' actual-to-expected ratio; calibration within groups after Kleinberg,
     Mullainathan, Raghavan, 2016, Inherent Trade-Offs in the Fair Determination of Risk Scores.

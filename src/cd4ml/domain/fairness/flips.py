@@ -83,9 +83,8 @@ def flip_test(
     called = np.asarray(decision) > 0.5
     others = int((~inside).sum())
     if not inside.any() or not others:
-        raise DataError(
-            f"a flip test needs rows inside and outside of the slice; found {inside.sum()}, {others}"
-        )
+        found = f"{int(inside.sum())} and {others}"
+        raise DataError(f"a flip test needs rows inside and outside of the slice; found {found}")
     if neighbours % 2 == 0:
         raise UsageError(f"neighbours must be odd, so that no vote is tied; found {neighbours}")
     count = neighbours if others >= max(10, neighbours) else 1

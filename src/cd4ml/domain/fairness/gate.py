@@ -18,6 +18,9 @@ _STATUS: dict[str, Status] = {
     "waived": "pass",
     "pass": "pass",
 }
+_ADVICE = {
+    "fail": " Try `mitigations` in the problem file, or waive it there with who, why and until when.",
+}
 
 
 def bias_gates(report: BiasReport) -> list[Gate]:
@@ -27,8 +30,8 @@ def bias_gates(report: BiasReport) -> list[Gate]:
     waived passes, with the name of who answers for it. Among the others a row that was tested and found to be
     neither within nor beyond its limit does not warn: of some hundred such rows there always are.
     """
-    gates = []
-    for column in dict.fromkeys(row.column for row in report.rows):
+    gates, informs = [], set(report.summary.get("informs", ()))
+    for column in dict.fromkeys(row.column for row in report.rows if row.column not in informs):
         rows = [row for row in report.rows if row.column == column]
         blocking = [row for row in rows if row.family == "blocking"]
         for metric in dict.fromkeys(row.metric for row in blocking):
@@ -50,7 +53,7 @@ def _gate(name: str, rows: Sequence[BiasRow]) -> Gate:
     worst = min(rows, key=_order)
     status = _STATUS[worst.status]
     interval = None if worst.low is None or worst.high is None else (worst.low, worst.high)
-    reason = f"{worst.column}: {worst.reason}{_others(worst, rows)}"
+    reason = f"{worst.column}: {worst.reason}{_others(worst, rows)}{_ADVICE.get(status, '')}"
     return Gate(name, status, worst.ratio, _limit(worst), interval, reason, "model")
 
 

@@ -195,11 +195,11 @@ def _error(resampled: FloatArray, floor: FloatArray, clusters: IntArray) -> tupl
 def _centre(found: Replicates, work: FloatArray) -> FloatArray:
     """Return what the test rests on; what noise raises a distance by is taken off."""
     if found.measure.compare != "distance":
-        return work[0]
+        return np.asarray(work[0])
     finite = np.isfinite(work[1:])
     count = np.maximum(finite.sum(axis=0), 1)
     mean = np.where(finite, work[1:], 0.0).sum(axis=0) / count
-    return np.maximum(2 * work[0] - mean, 0.0)
+    return np.asarray(np.maximum(2 * work[0] - mean, 0.0))
 
 
 def _ends(limits: Limits, ratio: bool) -> tuple[float, float]:

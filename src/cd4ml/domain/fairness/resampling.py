@@ -50,8 +50,12 @@ def replicate(
     design: Resampling,
     reference: int | None = None,
     champion: Sample | None = None,
+    block_values: int = BLOCK_VALUES,
 ) -> Iterator[Replicates]:
     """Yield each measure of each slice against the rest, a reference slice and the champion.
+
+    Measures whose terms have bins are not held against the champion, as bins come from the predictions of one
+    model.
 
     Parameters
     ----------
@@ -59,13 +63,15 @@ def replicate(
         Position of the slice that the others are held against; None for no such comparison.
     champion : Sample, optional
         The same rows as the champion predicts them.
+    block_values : int
+        Resampled sums held at a time; the result is the same.
     """
     chosen = sorted(measures, key=_binned)
-    for _, alike in groupby(chosen, key=_binned):
-        group = list(alike)
+    for bins, alike in groupby(chosen, key=_binned):
+        group, paired = list(alike), None if bins else champion
         parts = [
             [_compare(measure, block, column, reference) for measure in group]
-            for block in _blocks(sample, column, group, design, reference, champion)
+            for block in _blocks(sample, column, group, design, reference, paired, block_values)
         ]
         for blocks in zip(*parts, strict=True):
             for of_one in zip(*blocks, strict=True):
@@ -93,18 +99,20 @@ def _blocks(
     design: Resampling,
     reference: int | None,
     champion: Sample | None,
+    block_values: int,
 ) -> Iterator[_Block]:
     """Yield the sums of so many slices at a time as fit into memory."""
     terms = list({term.name: term for measure in measures for term in measure.terms}.values())
     count, last = len(column.names), reference or 0
     width = sum(_bin_count(term, sample) for term in terms) * (design.weights.shape[0] + 1)
-    step = max(1, BLOCK_VALUES // max(1, width))
+    step = max(1, block_values // max(1, width))
     for start in range(0, count, step):
         chosen = [*range(start, min(start + step, count)), last]
         found = _sums(terms, sample, column, chosen, design)
         paired = None
         if champion is not None:
-            held = _sums(terms, champion, column, chosen, design)
+            alike = {term.name: term for m in measures if _pairs(m, champion) for term in m.terms}
+            held = _sums(list(alike.values()), champion, column, chosen, design) if alike else {}
             paired = {name: sums[:, :-2] for name, sums in held.items()}
         yield _Block(
             {name: sums[:, :-2] for name, sums in found.items()},
@@ -112,6 +120,10 @@ def _blocks(
             {name: sums[:, -2:-1] for name, sums in found.items()},
             paired,
         )
+
+
+def _pairs(measure: Measure, champion: Sample) -> bool:
+    return measure.judged and measure.stage == "post" and measure.applies(champion)
 
 
 def _bin_count(term: Term, sample: Sample) -> int:
@@ -161,7 +173,7 @@ def _compare(measure: Measure, block: _Block, column: SliceColumn, reference: in
             name: np.broadcast_to(block.reference[name], sums.shape) for name, sums in block.own.items()
         }
         found.append(_contrast(measure, f"reference:{column.names[reference]}", block.own, shaped))
-    if block.champion is not None:
+    if block.champion is not None and all(term.name in block.champion for term in measure.terms):
         found.append(_contrast(measure, "champion", block.own, block.champion))
     return found
 

@@ -105,7 +105,8 @@ class BiasReport:
     rows : tuple of BiasRow
         By stage, column, measure, what is held against, slice.
     summary : dict
-        `status`: number of rows by status; `waivers`: how many hold, expired and cover no finding.
+        `status`, `blocking`: number of rows by status, of all and of the blocking family; `columns`;
+        `informs`: columns that no gate rests on; `waivers`: each with whether it `holds` and was `used`.
     alpha : float
         Family-wise error of all blocking rows together.
     """

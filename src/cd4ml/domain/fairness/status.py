@@ -37,7 +37,8 @@ def settle(findings: Sequence[Finding], block: frozenset[str], policy: Bias, tod
 
 def _family(finding: Finding, block: frozenset[str]) -> Family:
     facts = finding.facts
-    blocks = facts["metric"] in block and facts["stage"] == "post" and facts["against"] != "champion"
+    named = facts["metric"] in block and facts["margin"] is not None
+    blocks = named and facts["stage"] == "post" and facts["against"] != "champion"
     return "blocking" if blocks else "warning"
 
 

@@ -8,9 +8,7 @@ from cd4ml.domain.fairness.rows import Family
 __all__ = ["sentence"]
 
 
-def sentence(
-    finding: Finding, family: Family, adjusted_p: float | None, alpha: float
-) -> str:
+def sentence(finding: Finding, family: Family, adjusted_p: float | None, alpha: float) -> str:
     """Return what was found, the limit and what follows."""
     facts = finding.facts
     if finding.lacking and facts["margin"] is not None:

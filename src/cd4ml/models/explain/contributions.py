@@ -15,7 +15,7 @@ from cd4ml.models.threads import fitting_threads
 
 __all__ = ["Contributions", "affordable_rows", "contribute", "raw_prediction", "raw_scale"]
 
-_AFFORDABLE = 120_000_000  # numbers touched in about two seconds of one core
+_AFFORDABLE = 100_000_000  # numbers touched in about two seconds of one core
 _LEAST_ROWS = 20
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cd4ml.domain.fairness.measure import Sample
 from cd4ml.domain.metrics import METRICS
-from cd4ml.domain.mitigation import PLAIN, RULE, Gap, Tried, blocking, choose_treatment, worst_gap
+from cd4ml.domain.mitigation import PLAIN, RULE, Gap, Tried, blocking, choose_treatment, suggest, worst_gap
 from cd4ml.domain.treatment import Groups, Treatment
 from cd4ml.features.columns import CategoryArray
 from cd4ml.models.data import FloatArray, IntArray
@@ -27,7 +27,7 @@ def gap_of(problem: Problem, judged: Judged, predictions: FloatArray, decisions:
     """Return the largest gap between groups of the judged rows."""
     sample = Sample(judged.y, predictions, decisions, judged.weight)
     columns = {name: judged.columns[name] for name in columns_of(problem)}
-    return worst_gap(sample, columns, blocking(problem.task, problem.bias), problem.bias)
+    return worst_gap(sample, columns, blocking(problem), problem.bias)
 
 
 def measured(
@@ -93,17 +93,18 @@ def taken(problem: Problem, entries: Sequence[Mapping[str, Any]]) -> Tried:
 def document(problem: Problem, entries: Sequence[Mapping[str, Any]], on: str) -> Json:
     """Return mitigation.json; `on` says in words on which rows treatments were compared."""
     chosen = taken(problem, entries).name
-    return {
+    found: Json = {
         "chosen": chosen,
         "rule": RULE,
         "primary": problem.metrics.primary,
         "higher_is_better": METRICS[problem.metrics.primary].higher_is_better,
-        "measures": [measure.name for measure in blocking(problem.task, problem.bias)],
+        "measures": [measure.name for measure in blocking(problem)],
         "columns": columns_of(problem),
         "simulated_on": on,
         "row_fits": sum(one["row_fits"] for one in entries),
         "treatments": [{**one, "chosen": one["name"] == chosen} for one in entries],
     }
+    return found | {"suggestion": suggest(found)}
 
 
 def simulate(

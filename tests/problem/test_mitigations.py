@@ -1,0 +1,61 @@
+"""Mitigations that a problem may ask for."""
+
+from typing import Any
+
+import pytest
+
+from cd4ml.adapters import problem_files
+from cd4ml.errors import ProblemError
+from cd4ml.problem import Problem
+from tests.models.samples import make_problem
+from tests.models.treated_people import HIRED, PAID
+
+
+def problem(**changes: Any) -> Problem:
+    return make_problem("classification", **({"sensitive": ["sex"]} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sensitive": [], "mitigations": [{"kind": "recalibration"}]}, "needs `columns`"),
+        (
+            {"mitigations": [{"kind": "recalibration", "columns": "sx"}]},
+            "neither in `slices` nor .* did you mean 'sex'",
+        ),
+        ({"mitigations": [{"kind": "recalibration"}, {"kind": "recalibration", "columns": "sex"}]}, "twice"),
+    ],
+)
+def test_mitigations_that_make_no_sense_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ProblemError, match=said) as caught:
+        problem(**changes)
+    assert caught.value.path[0] == "mitigations"
+
+
+@pytest.mark.parametrize("kind", ["group_thresholds", "reweighing"])
+def test_what_needs_classes_is_refused_for_numbers(kind: str) -> None:
+    with pytest.raises(ProblemError, match="belongs to classification") as caught:
+        make_problem("regression", sensitive=["price"], mitigations=[{"kind": kind}])
+    assert caught.value.path == ("mitigations", 0, "kind")
+
+
+def test_a_treatment_of_predictions_may_not_know_the_target() -> None:
+    text = PAID.replace("MITIGATIONS", "[{kind: KIND, columns: [well_paid]}]")
+    text += "derived: {well_paid: wage > 20}\nslices: [well_paid]\n"
+    with pytest.raises(ProblemError, match="'well_paid' leaks"):
+        problem_files.loads(text.replace("KIND", "recalibration"))
+    assert problem_files.loads(text.replace("KIND", "bounded_group_loss")).mitigations
+
+
+def test_times_are_no_groups() -> None:
+    text = HIRED.replace("grade: {type: integer}", "grade: {type: date}").replace("PRIMARY", "roc_auc")
+    with pytest.raises(ProblemError, match="'grade' is time"):
+        problem_files.loads(text.replace("MITIGATIONS", "[{kind: recalibration, columns: [grade]}]"))
+
+
+def test_the_shipped_variant_differs_from_its_base_in_its_mitigations_alone() -> None:
+    parity, base = problem_files.load("adult-income-parity"), problem_files.load("adult-income")
+    assert parity.mitigations[0].kind == "group_thresholds"
+    assert parity.mitigations[0].columns == parity.sensitive == ["sex", "race"]
+    other = {"name": parity.name, "owner": parity.owner, "mitigations": parity.mitigations}
+    assert base.model_copy(update=other) == parity
