@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,8 +104,8 @@ def test_a_problem_comes_from_a_bucket(endpoint: str) -> None:
 
 
 def test_numbers_and_words_are_those_of_yaml_1_2() -> None:
-    text = BIKE.replace("max_leaf_nodes: [31, 15, 63]", "max_leaf_nodes: [031, 0x1F]")
-    problem = loads(text.replace("learning_rate: [0.06, 0.03]", "learning_rate: [1e-3, 6E-2, .5, 3.]"))
+    text = re.sub(r"max_leaf_nodes: \[.*\]", "max_leaf_nodes: [031, 0x1F]", BIKE)
+    problem = loads(re.sub(r"learning_rate: \[.*\]", "learning_rate: [1e-3, 6E-2, .5, 3.]", text))
     search = problem.candidates[0].search
     assert search["learning_rate"] == [0.001, 0.06, 0.5, 3.0]
     assert search["max_leaf_nodes"] == [31, 31]

@@ -58,7 +58,7 @@ def test_a_baseline_is_beaten_only_by_the_low_end():
     worse = baseline_gate("naive", "wape", Interval(-0.1, -0.2, 0.0), 0.02)
     assert [gate.status for gate in (beaten, unsure, worse)] == ["pass", "fail", "fail"]
     assert beaten.name == "baseline:naive:wape"
-    assert "+10.00% better than naive (+3.00% to +20.00%); its low end must be above +2.00%" in beaten.reason
+    assert "10.00% better than naive (+3.00% to +20.00%); its low end must be above 2.00%" in beaten.reason
     assert "score on more data" in unsure.reason
     assert "improve the model" in worse.reason
 
