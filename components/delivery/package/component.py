@@ -41,9 +41,8 @@ def package(
     """
     from pathlib import Path
 
-    from cd4ml.steps.package import package_model as step
-
     from cd4ml.adapters.kubeflow.outputs import write_metrics
+    from cd4ml.steps.package import package_model as step
 
     inputs = {"snapshot": snapshot, "dataset": dataset, "model": model, "evaluation": evaluation}
     paths = {name: Path(one.path) for name, one in {**inputs, "out": bundle, "checks": checks}.items()}
