@@ -42,8 +42,8 @@ bench: install ## Measure against peers in the same run; ratios, not seconds
 	@$(PYTEST) -m bench -s $(PYTEST_ARGS)
 
 lint: install ## ruff, mypy strict and the import contracts
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check --no-cache .
+	@$(BIN)/ruff format --no-cache --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 

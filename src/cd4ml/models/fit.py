@@ -115,12 +115,7 @@ def fit(
     ProblemError
         If a parameter is unknown or out of its range.
     """
-    if X.dtype != np.float32:
-        raise DataError(f"features must be float32, as they are served; found {X.dtype}")
-    if not len(X):
-        raise DataError(f"candidate '{candidate.name}' needs rows to fit on; found none")
-    if problem.task == "classification" and np.unique(y).size < 2:
-        raise DataError(f"candidate '{candidate.name}' needs rows of both classes; found {y[0]:g} alone")
+    _check_rows(problem, candidate, X, y)
     wait_asleep()
     if quantile is None and candidate.loss == "quantile":
         quantile = MEDIAN
@@ -149,6 +144,15 @@ def fit(
         parameters=complete(candidate, parameters),
         seed=seed,
     )
+
+
+def _check_rows(problem: Problem, candidate: Candidate, X: Matrix, y: FloatArray) -> None:
+    if X.dtype != np.float32:
+        raise DataError(f"features must be float32, as they are served; found {X.dtype}")
+    if not len(X):
+        raise DataError(f"candidate '{candidate.name}' needs rows to fit on; found none")
+    if problem.task == "classification" and np.unique(y).size < 2:
+        raise DataError(f"candidate '{candidate.name}' needs rows of both classes; found {y[0]:g} alone")
 
 
 def _as_fitted(family: str, X: Matrix) -> npt.NDArray[np.floating[Any]]:

@@ -248,19 +248,7 @@ def run_search_task(
             )
 
     race = _Race(problem, dataset, candidate, task, check_time)
-    higher = METRICS[problem.metrics.primary].higher_is_better
-    alive: list[dict[str, Any]] = list(task["points"])
-    trials: list[Task] = []
-    last: list[Task] = []
-    for index, rung in enumerate(task["rungs"]):
-        if last:
-            alive = [last[i]["parameters"] for i in _ranking(last, int(rung["candidates"]), higher)]
-        last = []
-        for parameters in alive[: int(rung["candidates"])]:
-            last.append(race.trial(parameters, index, int(rung["rows"])))
-            progress(_line(candidate.name, last[-1], problem.metrics.primary))
-        trials += last
-    best = last[_ranking(last, 1, higher)[0]]
+    trials, best = _halve(race, task, progress)
     if best["mean"] is None:
         raise MetricError(
             f"no point of '{candidate.name}' has a finite {problem.metrics.primary}: {best['error']}"
@@ -273,6 +261,24 @@ def run_search_task(
         "row_fits": spent,
         "best": best,
     }
+
+
+def _halve(race: _Race, task: Mapping[str, Any], progress: Progress) -> tuple[list[Task], Task]:
+    """Return all trials, rung by rung, and the best of the last rung."""
+    metric = race.problem.metrics.primary
+    higher = METRICS[metric].higher_is_better
+    alive: list[dict[str, Any]] = list(task["points"])
+    trials: list[Task] = []
+    last: list[Task] = []
+    for index, rung in enumerate(task["rungs"]):
+        if last:
+            alive = [last[i]["parameters"] for i in _ranking(last, int(rung["candidates"]), higher)]
+        last = []
+        for parameters in alive[: int(rung["candidates"])]:
+            last.append(race.trial(parameters, index, int(rung["rows"])))
+            progress(_line(race.candidate.name, last[-1], metric))
+        trials += last
+    return trials, last[_ranking(last, 1, higher)[0]]
 
 
 def _ranking(trials: Sequence[Task], keep: int, higher_is_better: bool) -> list[int]:

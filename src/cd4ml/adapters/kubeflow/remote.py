@@ -75,6 +75,14 @@ def _client(host: str, namespace: str) -> Any:
     )
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the client's own words and warnings off our output."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
 def submit(
     package: Path,
     arguments: Mapping[str, object],
@@ -90,14 +98,12 @@ def submit(
 
     Parameters
     ----------
-    package : Path
-        The compiled YAML.
-    arguments : mapping of str to JSON value
-        Parameters of the pipeline. Secrets do not belong here: see the Secret `cd4ml-store`.
+    package, arguments : Path, mapping of str to JSON value
+        The compiled YAML and its parameters. Secrets do not belong here: see the Secret `cd4ml-store`.
     host : str
         URL of the API server, e.g. "http://localhost:8888".
     namespace : str
-        The profile's namespace in a multi-user installation; "" in a single-user one.
+        The profile's, in a multi-user installation; "" in a single-user one.
     timeout_seconds : float
         How long to wait for each answer of the server; it is asked up to four times.
 
@@ -120,13 +126,7 @@ def submit(
     require_kfp()
     check_arguments(documents(package)[0], arguments)
     host = host.rstrip("/")
-    with (
-        _patience(timeout_seconds),
-        _errors_translated(host),
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
+    with _patience(timeout_seconds), _errors_translated(host), _quiet():
         run = (
             _client(host, namespace)
             .create_run_from_pipeline_package(
@@ -139,9 +139,6 @@ def submit(
             )
             .run_info
         )
-    return {
-        "run_id": str(run.run_id),
-        "experiment_id": str(run.experiment_id),
-        "name": str(run.display_name),
-        "url": f"{host}/#/runs/details/{run.run_id}",
-    }
+    names = {"run_id": run.run_id, "experiment_id": run.experiment_id, "name": run.display_name}
+    found = {name: str(value) for name, value in names.items()}
+    return found | {"url": f"{host}/#/runs/details/{run.run_id}"}
