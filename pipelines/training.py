@@ -8,9 +8,16 @@ from components.data.features.component import features
 from components.data.fingerprint.component import fingerprint
 from components.data.resolve.component import resolve
 from components.data.snapshot.component import snapshot
+from components.delivery.await_approval.component import await_approval
 from components.delivery.package.component import package
 from components.delivery.register.component import register
-from components.evaluation.judge.component import judge
+from components.evaluation.champion.component import champion
+from components.evaluation.check_bias.component import check_bias
+from components.evaluation.consumers.component import consumers
+from components.evaluation.explain_model.component import explain_model
+from components.evaluation.explore_slices.component import explore_slices
+from components.evaluation.judge_model.component import judge_model
+from components.evaluation.look.component import look
 from components.evaluation.report.component import report
 from components.evaluation.score.component import score
 from components.training.choose.component import choose
@@ -33,12 +40,51 @@ def _searched(keyed: Dict[str, Any], dataset: Any) -> Any:
     return on_cluster(chosen, "Choose and fit", size="large").outputs["model"]
 
 
+def _trained(problem: Any, data: Any, store: Any) -> Dict[str, Any]:
+    """Return problem, fingerprint, snapshot, dataset and model, as what comes after takes them."""
+    prints = with_store(on_cluster(fingerprint(problem=problem, data=data), "Fingerprint", cached=False))
+    # Hashes travel as a parameter: on a cluster they are what tells the cache that content has changed.
+    resolved = with_store(on_cluster(resolve(problem=problem, fingerprint=prints.output), "Problem"))
+    keyed = {"problem": resolved.outputs["normalised"], "fingerprint": prints.output}
+    taken = with_store(on_cluster(snapshot(**keyed, data=data, store=store), "Snapshot", size="medium"))
+    inputs = {**keyed, "snapshot": taken.outputs["snapshot"]}
+    inputs["dataset"] = on_cluster(features(**inputs), "Features", size="medium").outputs["dataset"]
+    inputs["model"] = _searched(keyed, inputs["dataset"])
+    return inputs
+
+
+def _examined(made: Dict[str, Any], keyed: Dict[str, Any], store: Any, git_commit: Any) -> Dict[str, Any]:
+    """Return ledger, champion, bias and explanations of a scored model.
+
+    What depends on the store is never taken from a cache: aliases move, and every look at the holdout counts.
+    """
+    looked = look(**_pick(made, "problem", "snapshot", "model"), store=store, git_commit=git_commit)
+    ledger = with_store(on_cluster(looked, "Look at the holdout", cached=False)).outputs["ledger"]
+    scored = champion(**_pick(made, "problem", "snapshot", "dataset"), store=store)
+    used = with_store(on_cluster(scored, "Champion", size="medium", cached=False)).outputs["champion"]
+    checked = on_cluster(check_bias(**made, champion=used), "Bias", size="medium")
+    explained = explain_model(**keyed, **_pick(made, "dataset", "model", "evaluation"))
+    explanations = on_cluster(explained, "Explain", size="medium").outputs["explanations"]
+    found = {"ledger": ledger, "champion": used, "bias": checked.outputs["bias"]}
+    on_cluster(
+        explore_slices(**_pick(made, "problem", "dataset", "evaluation"), champion=used),
+        "Slices",
+        size="medium",
+    )
+    return {**found, "explanations": explanations}
+
+
+def _pick(made: Dict[str, Any], *names: str) -> Dict[str, Any]:
+    return {name: made[name] for name in names}
+
+
 @dsl.pipeline(name="cd4ml-training", display_name="Train, judge and register a model")
 def training(
     problem: str = "sales-forecast",
     data: str = "s3://cd4ml/data/sales-forecast",
     store: str = "s3://cd4ml/store",
     previous: str = "",
+    approval_wait_seconds: float = 0.0,
     git_commit: str = "",
     git_branch: str = "",
 ) -> None:
@@ -49,28 +95,37 @@ def training(
         data: Object-store or web address under which the problem finds its sources.
         store: s3:// address in which snapshots, models and events are kept.
         previous: JSON of the hashes that the last run depended on, or empty for none.
+        approval_wait_seconds: How long to wait for a person where the verdict needs one; 0 looks once.
         git_commit: Commit of the code that asks for the run, or empty.
         git_branch: Its branch, or empty.
     """
-    prints = with_store(on_cluster(fingerprint(problem=problem, data=data), "Fingerprint", cached=False))
-    # Hashes travel as a parameter: on a cluster they are what tells the cache that content has changed.
-    resolved = with_store(on_cluster(resolve(problem=problem, fingerprint=prints.output), "Problem"))
-    keyed = {"problem": resolved.outputs["normalised"], "fingerprint": prints.output}
-    taken = with_store(on_cluster(snapshot(**keyed, data=data, store=store), "Snapshot", size="medium"))
-    inputs = {**keyed, "snapshot": taken.outputs["snapshot"]}
-    inputs["dataset"] = on_cluster(features(**inputs), "Features", size="medium").outputs["dataset"]
-    inputs["model"] = _searched(keyed, inputs["dataset"])
-    inputs["evaluation"] = on_cluster(score(**inputs), "Score", size="medium").outputs["evaluation"]
-    packed = on_cluster(
-        package(**inputs, git_commit=git_commit, git_branch=git_branch), "Package", size="medium"
+    inputs = _trained(problem, data, store)
+    keyed = _pick(inputs, "problem", "fingerprint")
+    made = _pick(inputs, "problem", "snapshot", "dataset", "model")
+    made["evaluation"] = on_cluster(score(**inputs), "Score", size="medium").outputs["evaluation"]
+    examined = _examined(made, keyed, store, git_commit)
+    packing = package(
+        **made,
+        **_pick(inputs, "fingerprint"),
+        bias=examined["bias"],
+        git_commit=git_commit,
+        git_branch=git_branch,
     )
-    bundle, checks = with_signing_key(packed).outputs["bundle"], packed.outputs["checks"]
+    packed = with_signing_key(on_cluster(packing, "Package", size="medium"))
+    bundle, checks = packed.outputs["bundle"], packed.outputs["checks"]
+    called = consumers(**_pick(made, "problem"), **_pick(examined, "champion"), bundle=bundle, store=store)
+    relied = with_store(on_cluster(called, "Consumers", cached=False)).outputs["consumers"]
+    proof = {**examined, "checks": checks, "bundle": bundle, "consumers": relied}
+    evidence = {name: one for name, one in made.items() if name != "model"} | proof
+    judging = judge_model(**evidence, previous=previous, store=store)
     # Verdict and report are never taken from a cache: they speak of this run's bundle.
-    made = {name: one for name, one in inputs.items() if name != "fingerprint"} | {"checks": checks}
-    model = made.pop("model")
-    judged = on_cluster(judge(**made, bundle=bundle, previous=previous), "Judge", cached=False)
-    verdict = judged.outputs["verdict"]
+    judged = with_signing_key(with_store(on_cluster(judging, "Judge", cached=False)))
+    said = {"verdict": judged.outputs["verdict"], "ratchet": judged.outputs["ratchet"]}
+    shown = {name: one for name, one in proof.items() if name != "champion"}
+    on_cluster(report(**made, **shown, **said), "Report", cached=False)
     with dsl.If(judged.outputs["Output"] != "reject", name="Not rejected"):
-        kept = {"problem": made["problem"], "evaluation": made["evaluation"], "verdict": verdict}
-        with_store(on_cluster(register(**kept, bundle=bundle, store=store), "Register", cached=False))
-    on_cluster(report(**made, model=model, bundle=bundle, verdict=verdict), "Report", cached=False)
+        kept = {**_pick(made, "problem", "evaluation"), **said, "bundle": bundle, "store": store}
+        registered = with_store(on_cluster(register(**kept), "Register", cached=False))
+        asked = {**_pick(made, "problem"), "verdict": said["verdict"], "bundle": bundle, "store": store}
+        waiting = await_approval(**asked, wait_seconds=approval_wait_seconds).after(registered)
+        with_signing_key(with_store(on_cluster(waiting, "Approval", cached=False)))

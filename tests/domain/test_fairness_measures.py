@@ -65,6 +65,12 @@ def test_a_contrast_of_two_groups_equals_its_formula_worked_by_hand(name, judged
     assert contrast(name, TABLE, GROUPS) == pytest.approx(judged)
 
 
+def test_the_gap_of_odds_is_that_of_the_worse_rate_whichever_it_is():
+    rows, codes = confusion((4, 1, 1, 4), (2, 1, 3, 4))
+    assert contrast("equalized_odds", rows, codes) == pytest.approx(4 / 5 - 2 / 5)
+    assert contrast("average_odds", rows, codes) == pytest.approx((4 / 5 - 2 / 5) / 2)
+
+
 def test_log_loss_is_the_ratio_of_the_mean_negative_log_likelihoods():
     rows = sample([1, 0, 1, 0], [0.5, 0.5, 0.25, 0.75], [1, 1, 0, 1])
     assert contrast("log_loss", rows, np.array([0, 0, 1, 1])) == pytest.approx(log(2) / log(4))
@@ -122,6 +128,7 @@ def test_extremes_of_groups_and_distance_from_the_overall_value():
     assert group_ratio(rates, 0.4) == pytest.approx(0.5)
     assert group_ratio([0.5, 0.4], 0.4) == pytest.approx(0.8)
     assert np.isnan(group_difference([np.nan, np.nan])) and np.isnan(group_ratio([np.nan]))
+    assert np.isnan(group_difference([np.nan], 0.4)) and np.isnan(group_ratio([np.nan], 0.4))
     assert group_ratio(np.array([[0.2, 0.4], [0.3, 0.3]])) == pytest.approx([0.5, 1.0])
 
 

@@ -7,7 +7,14 @@ import pytest
 
 from cd4ml.domain.bootstrap import resample
 from cd4ml.domain.fairness.bins import fine_bins
-from cd4ml.domain.fairness.catalogue import CATALOGUE, DEFAULT_BLOCKING, default_blocking, find, measures
+from cd4ml.domain.fairness.catalogue import (
+    CATALOGUE,
+    DEFAULT_BLOCKING,
+    blocking,
+    default_blocking,
+    find,
+    measures,
+)
 from cd4ml.domain.fairness.measure import Measure, sums_by
 from cd4ml.errors import NotFoundError, UsageError
 from tests.domain.fairness_samples import contrast, sample, sums_of
@@ -160,6 +167,20 @@ def test_what_blocks_by_default_is_of_its_task_and_follows_the_primary_metric():
     assert default_blocking("classification", "log_loss") == ("selection_rate",)
 
 
+def test_chosen_measures_block_under_their_own_names_and_a_slip_is_refused():
+    assert blocking("regression", primary="rmse") == {"rmse", "predicted_to_actual"}
+    assert blocking("classification", ["DI", "equal_opportunity"]) == {"selection_rate", "true_positive_rate"}
+    assert blocking("classification", []) == frozenset()
+    with pytest.raises(NotFoundError, match="did you mean 'selection_rate'"):
+        blocking("classification", ["selection_rat"])
+
+
+@pytest.mark.parametrize("name", ["wape", "DPL", "ppr"])
+def test_a_measure_of_another_task_or_stage_or_never_judged_cannot_block(name):
+    with pytest.raises(UsageError, match=f"may name, for classification, any of .*; found '{name}'"):
+        blocking("classification", [name])
+
+
 def test_what_is_better_for_a_group_is_said_where_either_is():
     better = {m.name for m in CATALOGUE.values() if m.higher_is_better}
     worse = {m.name for m in CATALOGUE.values() if m.higher_is_better is False}
@@ -211,6 +232,8 @@ def test_a_sample_is_taken_by_mask_or_index_with_all_that_it_has():
 def test_bins_rise_with_values_and_hold_equal_mass_when_there_are_many():
     few = fine_bins(np.array([3.0, 1.0, np.nan, 3.0]))
     assert few.codes.tolist() == [1, 0, 0, 1]
+    uneven = np.repeat(np.arange(50.0), np.arange(1, 51))
+    assert fine_bins(uneven).codes.tolist() == uneven.tolist()
     many = fine_bins(np.random.default_rng(0).normal(size=5000))
     assert np.bincount(many.codes, minlength=many.count).tolist() == pytest.approx([100] * 50, abs=1)
     assert fine_bins(np.full(3, np.nan)).codes.tolist() == [0, 0, 0]

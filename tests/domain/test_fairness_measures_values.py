@@ -157,7 +157,14 @@ def test_a_distance_from_nobody_is_undefined(name):
     assert np.isnan(contrast(name, rows, np.zeros(3, dtype=int)))
 
 
-def test_a_distance_in_standard_deviations_of_constants_is_undefined():
-    rows = sample([0.0, 0.0, 1.0, 1.0], [5.0, 5.0, 6.0, 6.0])
-    assert contrast("score_ks", rows, np.array([0, 0, 1, 1])) == 1.0
-    assert np.isnan(contrast("score_wasserstein", rows, np.array([0, 0, 1, 1])))
+@pytest.mark.parametrize(("here", "there"), [(5.0, 6.0), (0.1, 0.7), (1e6 + 0.1, 1e6 + 0.2)])
+def test_a_distance_in_standard_deviations_of_constants_is_undefined(here, there):
+    rows, codes = sample(np.zeros(21), [here] * 7 + [there] * 14), np.repeat([0, 1, 1], 7)
+    assert contrast("score_ks", rows, codes) == 1.0
+    assert np.isnan(contrast("score_wasserstein", rows, codes))
+
+
+def test_a_spread_far_below_the_gap_is_still_a_spread():
+    rows = sample(np.zeros(4), [0.0, 1e-3, 1.0, 1.001])
+    found = contrast("score_wasserstein", rows, np.array([0, 0, 1, 1]))
+    assert found == pytest.approx(1.0 / 5e-4)

@@ -61,6 +61,11 @@ def test_missing_targets_count_for_nothing_else():
         assert contrast(name, sample(y), codes) == pytest.approx(contrast(name, NUMBERS, PARTS)), name
 
 
+def test_missing_targets_leave_the_means_that_are_shown():
+    rows, codes = sample([1.0, 3.0, NAN, 5.0]), np.array([0, 0, 0, 1])
+    assert values("target_mean_difference", rows, codes) == [2.0, 5.0]
+
+
 def test_a_divergence_from_a_label_that_the_others_lack_is_undefined_and_the_other_way_is_not():
     rows, codes = sample([1, 0, 1, 1]), np.array([0, 0, 1, 1])
     assert np.isnan(contrast("KL", rows, codes))

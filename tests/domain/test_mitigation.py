@@ -1,6 +1,6 @@
 """The largest gap, the choice among treatments and the sentence that suggests one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,16 @@ def test_crossings_are_looked_at_down_to_the_policys_depth() -> None:
     assert flat.value == pytest.approx(1 / 3)
 
 
+def test_what_has_no_value_is_no_gap() -> None:
+    rows, columns = sample({"a": 0.5, "b": 0.2})
+    nobody = replace(rows, y=np.zeros(len(rows.y)))
+    for name in ("true_positive_rate", "f1"):
+        assert worst_gap(nobody, columns, (find(name),), Bias(min_rows=50)).value == 0
+    zero = np.full(len(rows.y), 0.0)
+    exact = Sample(zero, zero, None, rows.weight)
+    assert worst_gap(exact, columns, (find("mae"),), Bias(min_rows=50)).value == 0
+
+
 def test_nobody_called_positive_is_no_gap() -> None:
     assert worst_gap(*sample({"a": 0.0, "b": 0.0}), SELECTION, Bias(min_rows=50)).value == 0
 
@@ -94,6 +104,7 @@ def tried(name: str, metric: float, gap: float, accuracy: float | None = None) -
     ("of", "chosen"),
     [
         ([tried("none", 0.9, 0.1), tried("x", 0.9, 0.0)], "none"),
+        ([tried("none", 0.9, 0.1, 0.7), tried("x", 0.9, 0.0, 0.8)], "none"),
         ([tried("none", 0.9, 0.5), tried("x", 0.7, 0.19), tried("y", 0.8, 0.2)], "y"),
         ([tried("none", 0.9, 0.5), tried("x", 0.7, 0.4), tried("y", 0.8, 0.45)], "x"),
         ([tried("none", 0.9, 0.5), tried("x", 0.9, 0.1, 0.7), tried("y", 0.9, 0.1, 0.8)], "y"),

@@ -172,6 +172,8 @@ def test_errors_that_never_vary_need_no_chance():
     y, days = np.zeros(400), np.arange(400) % 20
     ours = compare("mae", y, y + 2, y + 1, cluster=days).overall
     assert (ours.status, ours.ratio, ours.adjusted_p) == ("fail", 2.0, 0.0)
+    at_the_margin = compare("mae", y, y + 1.1, y + 1, cluster=days, margins=Margins(overall=0.1)).overall
+    assert at_the_margin.adjusted_p == 1.0
     better = compare("mae", y, y + 1, y + 2, cluster=days)
     assert (better.overall.status, better.gain) == ("pass", True)
 

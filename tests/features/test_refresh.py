@@ -117,7 +117,10 @@ def test_a_problem_without_time_has_tables_alone_to_refresh():
     problem = only(
         {"kind": "columns", "columns": ["size"]},
         {"kind": "category", "columns": ["item"]},
-        **{"time": None, "panel": None, "horizon": None, "metrics": {"primary": "wape"}},
+        time=None,
+        panel=None,
+        horizon=None,
+        metrics={"primary": "wape"},
         split={"kind": "random", "holdout": 0.3},
     )
     plan, state, facts = fitted(problem, random_rows(6))

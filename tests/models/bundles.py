@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import numpy as np
 
 from cd4ml.adapters import problem_files
 from cd4ml.adapters.git import Git
-from cd4ml.domain.bias import slice_ratios
+from cd4ml.domain.fairness.catalogue import default_blocking, find
+from cd4ml.domain.fairness.check import check_bias
+from cd4ml.domain.fairness.measure import Sample
+from cd4ml.domain.fairness.slices import build_slices
 from cd4ml.features.columns import CategoryArray, ColumnSet, take
 from cd4ml.features.fitting import fit_state
 from cd4ml.features.plan import compile_plan, target_values
@@ -208,8 +212,15 @@ def _papers(problem: Problem, model: Model, judged: evaluation.Holdout, X: Any, 
     page = evaluation.evaluate(problem, judged, predicted, quantile)
     page["importances"] = [{"feature": model.names[0], "increase": 0.5, "low": 0.4, "high": 0.6}]
     column, groups = next(iter(judged.slices.items()))
-    masks = [(column, name, groups.codes == code) for code, name in enumerate(groups.categories)]
-    bias = slice_ratios(problem.metrics.primary, judged.y, predicted, masks, resamples=100)
+    decision = (predicted >= 0.5).astype(float) if problem.task == "classification" else None
+    bias = check_bias(
+        Sample(judged.y, predicted, decision, judged.weight),
+        build_slices({column: groups}, 1, 1),
+        [find(name) for name in default_blocking(problem.task, problem.metrics.primary)],
+        problem.bias,
+        today=date(2026, 1, 1),
+        resamples=100,
+    )
     metrics = evaluation.metric_table(problem, judged, predicted, {"first": predicted})
     lineage = build_lineage(
         problem, model, snapshot="5" * 64, git=Git("c" * 40, "main", False), environment={}
@@ -225,7 +236,7 @@ def _papers(problem: Problem, model: Model, judged: evaluation.Holdout, X: Any, 
         "clusters": {"kind": "day", "count": 100},
         "names": list(model.names),
     }
-    return Papers(metrics, lineage, {"rows": [row.to_dict() for row in bias]}, data, page)
+    return Papers(metrics, lineage, bias.to_dict(), data, page)
 
 
 @cache

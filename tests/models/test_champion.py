@@ -137,6 +137,7 @@ def test_rows_that_its_own_filters_would_drop_are_predicted_and_are_no_history(
     assert found.size == 336
     assert np.array_equal(found[~dropped], by_dataset(old, filtered))
     assert np.isfinite(found[dropped]).all()
+    assert (found[dropped] != by_dataset(old, made)[dropped]).all(), "with their history they would be others"
 
 
 def test_a_holdout_that_came_as_a_table_of_its_own_is_read_by_the_bundles_columns(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from cd4ml.models.reload import replay_in_serving_runtime
 from cd4ml.models.runtime import FORMAT, Bundle, holdout_rows
 from cd4ml.steps.reproduce import reproduce
 from cd4ml.tables.dataset import Dataset
+from tests.models.bundles import contents
 from tests.models.treated_people import Made, hired, package, paid
 
 THRESHOLDS = "[{kind: group_thresholds, columns: [sex], min_rows: 100}]"
@@ -97,9 +98,7 @@ def test_metrics_of_calls_are_those_of_the_treated_decisions() -> None:
 def test_a_primary_metric_of_calls_is_chosen_and_compared_by_decisions() -> None:
     made = hired(THRESHOLDS, "accuracy")
     found = made.json("evaluation/metrics.json")
-    ours, prior = (found[k]["accuracy"]["estimate"] for k in ("holdout", "baselines") if k == "holdout"), None
-    assert prior is None
-    accuracy = next(ours)
+    accuracy = found["holdout"]["accuracy"]["estimate"]
     level = found["baselines"]["prior"]["accuracy"]["estimate"]
     gain = made.json("evaluation/improvements.json")["prior"]["estimate"]
     assert gain == pytest.approx((accuracy - level) / (1 - level))
@@ -172,11 +171,10 @@ def test_a_number_is_put_right_by_group_and_stays_above_its_minimum() -> None:
     assert served["prediction"] == pytest.approx(
         np.load(made.work / "evaluation" / "predictions.npy"), rel=1e-5
     )
-    assert (
-        bundle.predict_rows([{"skill": -90.0, "tenure": 1, "sex": "man"} | {"tenure": 1}])["prediction"] == 0
-        if "tenure" in bundle.inputs
-        else bundle.predict_rows([{"skill": -90.0, "sex": "man"}])["prediction"] == 0
+    woman, man = (
+        bundle.predict_rows([{"skill": -90.0, "sex": sex}])["prediction"][0] for sex in ("woman", "man")
     )
+    assert woman == 0.0 < man
     with pytest.raises(UsageError, match="classification"):
         bundle.decide(bundle.columns(rows[:1]))
     assert replay_in_serving_runtime(made.work / "bundle").identical
@@ -233,9 +231,14 @@ def test_a_holdout_without_groups_makes_no_bundle(tmp_path: Path) -> None:
 
 def test_packaging_again_gives_the_same_bytes(tmp_path: Path) -> None:
     copy = Path(shutil.copytree(decided().work, tmp_path / "again"))
-    before = (copy / "bundle" / "manifest.json").read_bytes()
+    before = contents(copy / "bundle")
     package(copy)
-    assert (copy / "bundle" / "manifest.json").read_bytes() == before
+    found = contents(copy / "bundle")
+    assert found.keys() == before.keys()
+    # The lineage has the hash of the code, which somebody may be editing; card and manifest depend on it.
+    for name in sorted(found):
+        if not name.startswith(("lineage", "card", "manifest")):
+            assert found[name] == before[name], name
 
 
 def test_a_treated_model_comes_out_again_from_its_snapshot(tmp_path: Path) -> None:

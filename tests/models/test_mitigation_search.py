@@ -151,6 +151,35 @@ def test_bounded_group_loss_brings_the_worst_group_nearer_to_the_rest() -> None:
     assert found.row_fits > 0
 
 
+def test_thresholds_that_cannot_keep_the_ratio_come_as_near_as_they_can() -> None:
+    strict = problem("group_thresholds", bias={"min_rows": 50, "min_rate_ratio": 0.9999})
+    _, treatment, frontier = mitigated(strict, rows())
+    gap = entries(frontier)["group_thresholds"]["folds"]["gap"]
+    assert treatment is not None
+    assert 0 < gap["value"] < 0.15
+    assert not gap["within"]
+    assert "still beyond" in frontier["suggestion"]
+
+
+def test_numbers_on_a_log_scale_are_bounded_and_put_right_on_it() -> None:
+    data = rows("regression")
+    asked = problem("bounded_group_loss", "recalibration", task="regression", bias={"min_rows": 50})
+    model, treatment, frontier = mitigated(asked, data)
+    assert treatment is not None
+    assert frontier["chosen"] in ("bounded_group_loss", "recalibration")
+    shown = {
+        name: entry["holdout"]["metrics"]["wape"]["estimate"] for name, entry in entries(frontier).items()
+    }
+    assert shown["recalibration"] < 0.9 * shown["none"]
+    predictions, decisions = model.judge(data.X, data.slices)
+    assert decisions is None
+    assert (predictions >= 0).all()
+    alone = simulate(asked, data.y, np.full(len(data.y), 9.0), data.slices)
+    assert alone is not None
+    found = entries(alone)["recalibration"]["folds"]["groups"]
+    assert [abs(group["predicted"] - group["actual"]) < 0.2 for group in found] == [True, True]
+
+
 def test_a_bound_that_all_groups_keep_needs_no_fit() -> None:
     asked, data = problem("bounded_group_loss", bias={"min_rows": 50, "max_error_ratio": 9.0}), rows()
     folds = OutOfFold(asked, data, WINNER, lambda line: None)

@@ -1,41 +1,37 @@
 """Mitigations that a problem may ask for."""
 
-from typing import Any
-
 import pytest
 
 from cd4ml.adapters import problem_files
 from cd4ml.errors import ProblemError
 from cd4ml.problem import Problem
-from tests.models.samples import make_problem
 from tests.models.treated_people import HIRED, PAID
 
 
-def problem(**changes: Any) -> Problem:
-    return make_problem("classification", **({"sensitive": ["sex"]} | changes))
+def hired(mitigations: str, sensitive: str = "[sex]") -> Problem:
+    text = HIRED.replace("PRIMARY", "roc_auc").replace("sensitive: [sex]", f"sensitive: {sensitive}")
+    return problem_files.loads(text.replace("MITIGATIONS", mitigations))
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("mitigations", "sensitive", "said"),
     [
-        ({"sensitive": [], "mitigations": [{"kind": "recalibration"}]}, "needs `columns`"),
-        (
-            {"mitigations": [{"kind": "recalibration", "columns": "sx"}]},
-            "neither in `slices` nor .* did you mean 'sex'",
-        ),
-        ({"mitigations": [{"kind": "recalibration"}, {"kind": "recalibration", "columns": "sex"}]}, "twice"),
+        ("[{kind: recalibration}]", "[]", "needs `columns`"),
+        ("[{kind: recalibration, columns: sx}]", "[sex]", "neither in `slices` nor .* did you mean 'sex'"),
+        ("[{kind: recalibration}, {kind: recalibration, columns: sex}]", "[sex]", "by sex is there twice"),
     ],
 )
-def test_mitigations_that_make_no_sense_are_refused(changes: dict[str, Any], said: str) -> None:
+def test_mitigations_that_make_no_sense_are_refused(mitigations: str, sensitive: str, said: str) -> None:
     with pytest.raises(ProblemError, match=said) as caught:
-        problem(**changes)
+        hired(mitigations, sensitive)
     assert caught.value.path[0] == "mitigations"
+    assert caught.value.line is not None
 
 
 @pytest.mark.parametrize("kind", ["group_thresholds", "reweighing"])
 def test_what_needs_classes_is_refused_for_numbers(kind: str) -> None:
     with pytest.raises(ProblemError, match="belongs to classification") as caught:
-        make_problem("regression", sensitive=["price"], mitigations=[{"kind": kind}])
+        problem_files.loads(PAID.replace("MITIGATIONS", f"[{{kind: {kind}}}]"))
     assert caught.value.path == ("mitigations", 0, "kind")
 
 

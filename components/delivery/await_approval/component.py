@@ -32,6 +32,5 @@ def await_approval(
 
     from cd4ml.steps.approval import await_approval as step
 
-    inputs = {"problem": problem, "bundle": bundle, "verdict": verdict}
-    paths = {name: Path(one.path) for name, one in inputs.items()}
-    return step(store=store, wait_seconds=wait_seconds, **paths)
+    made, packed, judged = (Path(one.path) for one in (problem, bundle, verdict))
+    return step(made, packed, judged, store, wait_seconds)

@@ -15,6 +15,7 @@ def package(
     dataset: Input[Dataset],
     model: Input[Model],
     evaluation: Input[Artifact],
+    bias: Input[Artifact],
     fingerprint: Dict[str, str],
     git_commit: str,
     git_branch: str,
@@ -30,6 +31,7 @@ def package(
         dataset: Folder of the dataset.
         model: Folder of the fitted model.
         evaluation: Folder of the evaluation.
+        bias: Folder with the bias checks.
         fingerprint: Hashes of what the run depends on; they become part of the lineage.
         git_commit: Commit of the code that asks for the run, or empty.
         git_branch: Its branch, or empty.
@@ -45,6 +47,7 @@ def package(
     from cd4ml.steps.package import package_model as step
 
     inputs = {"snapshot": snapshot, "dataset": dataset, "model": model, "evaluation": evaluation}
-    paths = {name: Path(one.path) for name, one in {**inputs, "out": bundle, "checks": checks}.items()}
+    named = {**inputs, "bias": bias, "out": bundle, "checks": checks}
+    paths = {name: Path(one.path) for name, one in named.items()}
     lineage = {**fingerprint, "git_commit": git_commit, "git_branch": git_branch}
     write_metrics(measured, step(problem=Path(problem.path), lineage=lineage, **paths))

@@ -14,6 +14,7 @@ def register(
     bundle: Input[Model],
     verdict: Input[Artifact],
     evaluation: Input[Artifact],
+    ratchet: Input[Artifact],
     store: str,
 ) -> Dict[str, str]:
     """Put the bundle into the registry as a new version; the same bundle twice is one version.
@@ -23,6 +24,7 @@ def register(
         bundle: Folder of the bundle.
         verdict: The verdict as JSON.
         evaluation: Folder of the evaluation.
+        ratchet: JSON on challenger and champion, and the limits that the next one must hold.
         store: Folder or s3:// address in which snapshots, models and events are kept.
 
     Returns:
@@ -32,5 +34,6 @@ def register(
 
     from cd4ml.steps.register import register_model as step
 
-    inputs = {"problem": problem, "bundle": bundle, "verdict": verdict, "evaluation": evaluation}
-    return step(store=store, **{name: Path(one.path) for name, one in inputs.items()})
+    inputs = {"problem": problem, "bundle": bundle, "verdict": verdict}
+    named = {**inputs, "evaluation": evaluation, "ratchet": ratchet}
+    return step(store=store, **{name: Path(one.path) for name, one in named.items()})

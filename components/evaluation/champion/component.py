@@ -16,7 +16,7 @@ def champion(
 ) -> None:
     """Predict the holdout with the model that is in use, from its own verified bundle.
 
-    Never cached: the alias moves. A champion that cannot be read does not end the run; it fails the judge's gate.
+    Never cached: the alias moves. A champion that cannot be read fails the judge's gate and not this task.
 
     Args:
         problem: The problem as JSON.

@@ -17,7 +17,7 @@ def check_bias(
     bias: Output[Artifact],
     counts: Output[Metrics],
 ) -> None:
-    """Compare slices and their intersections, before training and after: with the rest, a reference, the champion.
+    """Compare slices before training and after: with the rest, with a reference, with the champion.
 
     Args:
         problem: The problem as JSON.

@@ -34,6 +34,5 @@ def look(
     from cd4ml.adapters.kubeflow.outputs import write_metrics
     from cd4ml.steps.ledger import record_look as step
 
-    named = {"problem": problem, "snapshot": snapshot, "model": model, "out": ledger}
-    paths = {name: Path(one.path) for name, one in named.items()}
-    write_metrics(budget, step(store=store, git_commit=git_commit, **paths))
+    read, taken, fitted = (Path(one.path) for one in (problem, snapshot, model))
+    write_metrics(budget, step(read, taken, fitted, store, Path(ledger.path), git_commit))

@@ -16,6 +16,11 @@ def report(
     checks: Input[Artifact],
     bundle: Input[Model],
     verdict: Input[Artifact],
+    bias: Input[Artifact],
+    explanations: Input[Artifact],
+    ledger: Input[Artifact],
+    consumers: Input[Artifact],
+    ratchet: Input[Artifact],
     report: Output[HTML],
 ) -> None:
     """Write the page that shows the whole run.
@@ -29,6 +34,11 @@ def report(
         checks: Folder with the checks of the bundle.
         bundle: Folder of the bundle.
         verdict: The verdict as JSON.
+        bias: Folder with the bias checks.
+        explanations: Folder with the explanations.
+        ledger: JSON on the looks at the holdout.
+        consumers: Folder with the checks of consumers' contracts.
+        ratchet: JSON on challenger and champion.
 
     Returns:
         report: One self-contained page.
@@ -39,4 +49,6 @@ def report(
 
     inputs = {"problem": problem, "snapshot": snapshot, "dataset": dataset, "model": model}
     results = {"evaluation": evaluation, "checks": checks, "bundle": bundle, "verdict": verdict}
-    step(**{name: Path(one.path) for name, one in {**inputs, **results, "out": report}.items()})
+    judged = {"bias": bias, "explanations": explanations, "ledger": ledger}
+    named = {**inputs, **results, **judged, "consumers": consumers, "ratchet": ratchet, "out": report}
+    step(**{name: Path(one.path) for name, one in named.items()})

@@ -44,8 +44,13 @@ def command(
     result = run_training(problem, data, out, store, runner, note)
     emit(result.to_dict(), as_json, _lines(result))
     if result.decision == "reject":
-        failed = [gate["name"] for gate in result.verdict["gates"] if gate["status"] in ("fail", "skipped")]
-        raise GateRejected(f"the model was rejected by {', '.join(failed)}; {out / 'report.html'} shows why")
+        failed = [
+            gate
+            for gate in result.verdict["gates"]
+            if gate["status"] == "fail" or (gate["status"] == "skipped" and gate["required"])
+        ]
+        names, reason = ", ".join(gate["name"] for gate in failed), failed[0]["reason"]
+        raise GateRejected(f"the model was rejected by {names}. {reason} See {out / 'report.html'}")
 
 
 def _lines(result: RunResult) -> Iterator[str]:
@@ -58,6 +63,10 @@ def _lines(result: RunResult) -> Iterator[str]:
         span = "" if found["low"] is None else f"  [{found['low']:.4g}, {found['high']:.4g}]"
         yield f"  {name:20} {found['estimate']:.4g}{span}"
     if result.registered:
-        yield f"Registered: {result.registered['name']}@{result.registered['version']}"
+        version = f"{result.registered['name']}@{result.registered['version']}"
+        yield f"Registered: {version}"
+        if result.approval == "pending":
+            yield f"Waiting for a person: cd4ml models approve {version}, or cd4ml models reject {version}"
     yield f"Report: {result.out / 'report.html'}"
+    yield f"Slices: {result.out / 'slices.html'}"
     yield f"Bundle: {result.out / 'bundle'}"

@@ -22,8 +22,8 @@ PLAIN = "none"
 """Name of the model as it is, without a treatment."""
 RULE = (
     "of the treatments whose largest gap on the folds is within the bias policy, the one with the best"
-    " primary metric (the higher accuracy where that is equal, then the first named; no treatment comes"
-    " first); where none is, the one with the smallest gap"
+    " primary metric (where that is equal no treatment, then the higher accuracy, then the first named);"
+    " where none is, the one with the smallest gap"
 )
 
 
@@ -176,8 +176,9 @@ def choose_treatment(tried: Sequence[Tried], higher_is_better: bool) -> Tried:
         raise UsageError("expected at least the plain model to choose from; found nothing")
     sign = -1.0 if higher_is_better else 1.0
 
-    def rank(one: Tried) -> tuple[float, float, float]:
-        cost = (sign * one.metric, -(one.accuracy or 0.0))
+    def rank(one: Tried) -> tuple[float, float, bool, float]:
+        # Groups are not told apart without need: equal is not enough.
+        cost = (sign * one.metric, one.name != PLAIN, -(one.accuracy or 0.0))
         return (0.0, *cost) if one.gap.within else (one.gap.share, *cost)
 
     within = [one for one in tried if one.gap.within]

@@ -43,6 +43,7 @@ __all__ = ["Comparison", "Margins", "Row", "compare"]
 RowStatus = Literal["pass", "fail", "warn", "insufficient_data"]
 _SAME = 1e-5
 """Predictions so near, as a fraction, are one model's: it is served in float32 and judged in double."""
+_ROUNDING = 1e-9
 _SAME_ERROR = 1e-3
 """So much their errors may be apart, as a fraction."""
 
@@ -295,8 +296,9 @@ def _excess(
     if effective < 2 or 2 * finite.size < drawn.size:
         return None
     error = float(finite.std(ddof=1)) * np.sqrt(effective / (effective - 1))
-    if error == 0:
-        return 0.0 if contrast > 0 else 1.0
+    rounding = _ROUNDING * (errors[0] + errors[1])
+    if error <= rounding:
+        return 0.0 if contrast > rounding else 1.0
     return float(stdtr(effective - 1, -contrast / error))
 
 

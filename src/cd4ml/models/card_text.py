@@ -15,6 +15,7 @@ Json = Mapping[str, Any]
 class CardTable:
     """A table; each row has as many cells as the head."""
 
+    caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
 
@@ -105,7 +106,7 @@ def _model(model: Json) -> CardPart:
         rows.append(["Fitted on", f"{model['transform']} of the target; predictions are on its own scale"])
     if model["quantile"] is not None:
         rows.append(["Second output", f"quantile {model['quantile']:.4g} of the target, for orders"])
-    return CardPart("model", "Model", table=CardTable(("what", "is"), rows))
+    return CardPart("model", "Model", table=CardTable("What it is", ("what", "is"), rows))
 
 
 def _use(card: Json) -> CardPart:
@@ -133,7 +134,7 @@ def _use(card: Json) -> CardPart:
 
 def _data(data: Json) -> CardPart:
     rows = [[one["name"], one["role"], one["source"], one["description"]] for one in data["tables"]]
-    table = CardTable(("table", "role", "source", "description"), rows)
+    table = CardTable("Tables", ("table", "role", "source", "description"), rows)
     after = []
     if counts := data["rows"]:
         left_out = "".join(f"; {n:,} left out by `{rule}`" for rule, n in sorted(counts["filtered"].items()))
@@ -151,7 +152,7 @@ def _split(split: Json) -> CardPart:
         [part["part"], f"{part['rows']:,}", part["first"] or "", part["last"] or ""]
         for part in split["parts"]
     ]
-    return CardPart("split", "Split", [text], table=CardTable(("part", "rows", "from", "to"), rows))
+    return CardPart("split", "Split", [text], table=CardTable("Parts", ("part", "rows", "from", "to"), rows))
 
 
 def _metrics(metrics: Json) -> CardPart:
@@ -168,7 +169,9 @@ def _metrics(metrics: Json) -> CardPart:
     text = f"On the holdout{_extent(metrics['holdout'])}, with {metrics['level']:.0%} intervals by"
     text += f" {metrics['cluster']}. The metric that decides is {metrics['primary']}."
     head = ("metric", "better", "model", *baselines)
-    return CardPart("metrics", "Metrics", [text], table=CardTable(head, rows))
+    return CardPart(
+        "metrics", "Metrics", [text], table=CardTable("Model and baselines on the holdout", head, rows)
+    )
 
 
 def _extent(holdout: Json | None) -> str:
@@ -184,7 +187,12 @@ def _slices(slices: Json) -> CardPart:
     metric = slices["metric"]
     text = f"{metric} by slice, the largest {slices['most']} of each column; all are in slices.json."
     rows = [[one["column"], one["slice"], f"{one['n']:,}", _interval(one["value"])] for one in slices["rows"]]
-    return CardPart("slices", "Slices", [text], table=CardTable(("column", "slice", "rows", metric), rows))
+    return CardPart(
+        "slices",
+        "Slices",
+        [text],
+        table=CardTable("The largest slices", ("column", "slice", "rows", metric), rows),
+    )
 
 
 def _groups(groups: Json) -> CardPart:
@@ -211,7 +219,7 @@ def _groups(groups: Json) -> CardPart:
         for row in rows
     ]
     head = ("measure", "column", "group", "against", "rows", "ratio or difference", "limit", "status")
-    return CardPart("groups", "Groups", [text], table=CardTable(head, cells))
+    return CardPart("groups", "Groups", [text], table=CardTable("What may reject the model", head, cells))
 
 
 def _against(name: str) -> str:
@@ -232,7 +240,12 @@ def _features(features: Json) -> CardPart:
         return CardPart("features", "Features", [text])
     text += " Those on which it relies most, by how much its error grows when one is shuffled:"
     rows = [[one["feature"], _interval({**one, "estimate": one["increase"]})] for one in found]
-    return CardPart("features", "Features", [text], table=CardTable(("feature", "growth of the error"), rows))
+    return CardPart(
+        "features",
+        "Features",
+        [text],
+        table=CardTable("The features it relies on most", ("feature", "growth of the error"), rows),
+    )
 
 
 def _origin(origin: Json) -> CardPart:
@@ -245,4 +258,4 @@ def _origin(origin: Json) -> CardPart:
         ["Image", origin["image_digest"] or "none"],
         ["Seeds", ", ".join(str(seed) for seed in origin["seeds"])],
     ]
-    return CardPart("origin", "Origin", table=CardTable(("what", "is"), rows))
+    return CardPart("origin", "Origin", table=CardTable("Where it comes from", ("what", "is"), rows))

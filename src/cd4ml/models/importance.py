@@ -148,7 +148,7 @@ def _joined(cluster: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
     codes = np.unique(cluster, return_inverse=True)[1].reshape(-1).astype(np.int64)
     if codes.max(initial=0) < _JOINED:
         return codes
-    return np.floor(uniform_hash(codes, seed) * _JOINED).astype(np.int64)
+    return np.floor(uniform_hash(codes, seed + 1) * _JOINED).astype(np.int64)
 
 
 def _growths(

@@ -110,6 +110,10 @@ def _title(row: Json) -> str:
     return str(row.get("label") or MetricView(str(row.get("metric"))).title)
 
 
+def _group(row: Json) -> str:
+    return f"{words(row.get('column'))}: {row.get('slice')}"
+
+
 def _against(row: Json) -> str:
     name = str(row.get("against") or "rest")
     return _AGAINST.get(name, name.removeprefix("reference:"))
@@ -167,10 +171,7 @@ def _picture(rows: Sequence[Json]) -> Figure:
     """Draw one measure, a row a group; limits that have a twin on the other side are drawn on both."""
     kind = _compare(rows[0])
     measured = [row for row in rows if finite(row.get("ratio")) is not None]
-    drawn = [
-        _dot(row, f"{words(row.get('column'))}: {row.get('slice')}", f"against {_against(row)}")
-        for row in measured
-    ]
+    drawn = [_dot(row, _group(row), f"against {_against(row)}") for row in measured]
     margin = finite(rows[0].get("margin"))
     reference = None if margin is None else (margin, f"limit {number(margin)}")
     twins = {"rate_ratio": 1 / margin if margin else None, "difference": -margin if margin else None}
@@ -208,12 +209,11 @@ def _dot(row: Json, label: str, note: str) -> Dot:
 def _findings(caption: str, rows: Sequence[Json], folded: str = "") -> list[Grid]:
     if not rows:
         return []
-    head = ("group", "column", "measure", "status", "against", "in the group", "in the others",
+    head = ("group", "measure", "status", "against", "in the group", "in the others",
             "ratio or difference", "limit", "rows", "note")  # fmt: skip
     cells: list[list[Cell]] = [
         [
-            str(row.get("slice")),
-            str(row.get("column")),
+            _group(row),
             _title(row),
             _status(row),
             _against(row),
@@ -226,7 +226,7 @@ def _findings(caption: str, rows: Sequence[Json], folded: str = "") -> list[Grid
         ]
         for row in rows[:MOST_ROWS]
     ]
-    plain = frozenset({"group", "column", "measure", "status", "against", "note"})
+    plain = frozenset({"group", "measure", "status", "against", "note"})
     return [Grid(caption, head, cells, plain, folded, stacked=True)]
 
 
@@ -234,9 +234,9 @@ def _note(row: Json) -> str:
     """Say who answers for a finding, or why there is none; the numbers stand in the other cells."""
     waived: Json = row.get("waived") or {}
     if waived and row.get("status") == "waived":
-        return f"{waived.get('by')} answers for it until {waived.get('until')}: {waived.get('reason')}"
+        return f"by {waived.get('by')} until {waived.get('until')}"
     if waived:
-        return f"the waiver of {waived.get('by')} ended on {waived.get('until')}"
+        return f"waived by {waived.get('by')} until {waived.get('until')}: that is over"
     if row.get("status") == "insufficient_data":
         return str(row.get("reason") or "–").rpartition(": ")[2]
     return "–"
@@ -274,15 +274,14 @@ def _waivers(found: Json) -> list[Grid]:
 
 def _all(rows: Sequence[Json], total: int) -> list[Grid]:
     """Return every judged comparison in a folded table, without the sentences."""
-    head = ("group", "column", "measure", "against", "status", "rows", "clusters", "ratio or difference",
-            "limit", "adjusted p")  # fmt: skip
+    head = ("group", "measure", "against", "status", "rows", "clusters", "ratio or difference", "limit",
+            "adjusted p")  # fmt: skip
     cells: list[list[Cell]] = [
         [
-            str(row.get("slice")),
-            str(row.get("column")),
+            _group(row),
             _title(row),
             _against(row),
-            Status(str(row.get("status")), words(row.get("status"))),
+            _status(row),
             count(row.get("n")),
             count(row.get("clusters")),
             _ratio(row),
@@ -293,5 +292,5 @@ def _all(rows: Sequence[Json], total: int) -> list[Grid]:
     ]
     whole = len(rows) <= MOST_ROWS and len(rows) == total
     said = f"All {len(rows)} comparisons" if whole else f"{len(cells)} of {total} comparisons, failures first"
-    plain = frozenset({"group", "column", "measure", "against", "status"})
+    plain = frozenset({"group", "measure", "against", "status"})
     return [Grid("Comparisons of groups", head, cells, plain, said)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cd4ml.models.card_text import CardPart, CardTable, card_parts
@@ -69,26 +69,25 @@ def _section(part: CardPart) -> Section:
     section.points += [_plain(point) for point in part.points]
     section.outro += [_plain(text) for text in part.after]
     if part.table is not None and part.table.rows:
-        section.tables.append(_grid(part.title, part.table))
+        section.tables.append(_grid(part.table))
     return section
 
 
-def _grid(title: str, table: CardTable) -> Grid:
+def _grid(table: CardTable) -> Grid:
     """Return a table of the card; columns whose cells begin with a digit are numbers."""
     columns = list(zip(*table.rows, strict=True))
-    plain = {name for name, cells in zip(table.head, columns, strict=True) if not all(map(_numeric, cells))}
+    plain = {name for name, cells in zip(table.head, columns, strict=True) if not _are_numbers(cells)}
     rows: list[list[Cell]] = [[_cell(text) for text in row] for row in table.rows]
-    return Grid(title, list(table.head), rows, frozenset(plain | {table.head[0]}), stacked=True)
+    return Grid(table.caption, list(table.head), rows, frozenset(plain | {table.head[0]}), stacked=True)
 
 
-def _numeric(text: str) -> bool:
-    return not text or text == "not defined" or re.match(r"-?[\d.]", text) is not None
+def _are_numbers(cells: Sequence[str]) -> bool:
+    said = [text for text in cells if text and text != "not defined"]
+    return bool(said) and all(re.match(r"-?[\d.]", text) for text in said)
 
 
 def _cell(text: str) -> Cell:
-    if text in _STATUSES or text.startswith("waived by"):
-        return Status(text.partition(" ")[0], words(text) if text in _STATUSES else text)
-    return _plain(text) or "–"
+    return Status(text, words(text)) if text in _STATUSES else _plain(text) or "–"
 
 
 def _metric_figures(metrics: Json) -> list[Figure]:

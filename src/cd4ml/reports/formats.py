@@ -24,6 +24,7 @@ __all__ = [
     "moment",
     "number",
     "percent",
+    "sentence",
     "share_band",
     "short_id",
     "slug",
@@ -191,6 +192,12 @@ def days(values: Sequence[object]) -> list[str]:
 def words(name: object) -> str:
     """Turn an identifier into words."""
     return str(name).replace("_", " ").replace("-", " ")
+
+
+def sentence(text: object) -> str:
+    """Write a text with a capital letter and a full stop."""
+    said = str(text).strip()
+    return f"{said[:1].upper()}{said[1:].rstrip('.')}."
 
 
 def short_id(value: object) -> str:

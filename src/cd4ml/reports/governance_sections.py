@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cd4ml.reports.formats import count, counted, dash, day, finite, number, words
+from cd4ml.reports.formats import count, counted, dash, day, finite, number, sentence, words
 from cd4ml.reports.page import Cell, Code, Grid, Section, Status, chips
 
 __all__ = ["consumers", "ledger"]
@@ -37,7 +37,7 @@ def consumers(found: Json | None) -> Section | None:
     schema: Json = found.get("schema") or {}
     changes: Sequence[Json] = schema.get("changes") or []
     if schema.get("reason"):
-        section.intro.append(str(schema["reason"]).rstrip(".") + ".")
+        section.intro.append(sentence(schema["reason"]))
     elif schema.get("status") == "compared" and not changes:
         section.intro.append("Inputs and outputs are those of the champion.")
     section.tables += _changes(changes)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cd4ml.reports.figures import Dot, dots
-from cd4ml.reports.formats import count, dash, finite, limits, number, percent, words
+from cd4ml.reports.formats import count, dash, finite, limits, number, percent, sentence, words
 from cd4ml.reports.metric_view import MetricView, estimates
 from cd4ml.reports.page import Cell, Figure, Grid, Section, Status
 
@@ -35,7 +35,7 @@ def ratchet(found: Json | None) -> Section | None:
         return None
     state = _STATES.get(str(found.get("status")))
     section = Section("champion", "Beside the champion", status=state, absent="there is no comparison.")
-    section.intro += [_sentence(found.get(key)) for key in ("reason", "warning") if found.get(key)]
+    section.intro += [sentence(found.get(key)) for key in ("reason", "warning") if found.get(key)]
     overall: Json | None = found.get("overall")
     if not overall:
         return section
@@ -47,11 +47,6 @@ def ratchet(found: Json | None) -> Section | None:
     section.tables.append(_table(ordered, view))
     section.tables += _limits(found)
     return section
-
-
-def _sentence(text: object) -> str:
-    said = str(text).strip()
-    return said[:1].upper() + said[1:].rstrip(".") + "."
 
 
 def _rank(row: Json) -> tuple[int, float, str, str]:

@@ -38,8 +38,7 @@ def await_approval(
 ) -> str:
     """Ask for a decision on a bundle that needs one, and wait for it.
 
-    The request, and a reminder every `approval.remind_days`, are lines of the audit log;
-    `cd4ml models approve` without a model lists them.
+    Request and reminders are lines of the audit log; `cd4ml models approve` without a model lists them.
 
     Parameters
     ----------
@@ -58,7 +57,7 @@ def await_approval(
     Raises
     ------
     IntegrityError
-        If a byte of the bundle, or a line of the log, was changed, before or while it waited.
+        If the bundle or the log was changed, before or while it waited.
     GateRejected
         If the verdict is on another bundle.
     """

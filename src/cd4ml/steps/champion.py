@@ -28,8 +28,9 @@ def score_champion(problem: Path, snapshot: Path, dataset: Path, store: str, out
     """Predict the holdout with the model that the registry names champion; write and return champion.json.
 
     Its bundle is pulled and verified, and makes its own features of the holdout's raw rows. `out` gets
-    champion.json; predictions.npy (float64, in the order of the holdout) and decisions.npy (0 or 1, for
-    classification) and quantile.npy (with stock) where it could be scored; and what the bundle says of itself where it could be pulled.
+    champion.json; where it could be scored predictions.npy (float64, in the order of the holdout),
+    decisions.npy (0 or 1, for classification) and quantile.npy (with stock); and where it could be pulled
+    what the bundle says of itself.
 
     Parameters
     ----------
@@ -149,8 +150,8 @@ def _scored(
     if why:
         told = {"alias": problem.champion.alias, "name": version.name, "version": version.version}
         return _unreadable(told, why) | {"schema": {"lacking": lacks}}
-    learnt = (read(pulled / file) for file in ("data.json", "lineage.json"))
-    seen = champion.may_have_seen(*learnt, data.meta, manifest["id"])
+    learnt, lineage = read(pulled / "data.json"), read(pulled / "lineage.json")
+    seen = champion.may_have_seen(learnt, lineage, data.meta, manifest["id"])
     found = champion.predict_holdout(bundle, problem, snapshot, held, scratch)
     predicted = found["prediction"]
     np.save(folder / "predictions.npy", predicted)

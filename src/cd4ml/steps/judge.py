@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,60 +13,108 @@ if TYPE_CHECKING:
     from cd4ml.domain.judge import Gate
     from cd4ml.problem import Problem
 
-__all__ = ["changed_axes", "judge_model"]
+__all__ = ["Made", "changed_axes", "judge_model"]
 
 
-def judge_model(
-    problem: Path,
-    snapshot: Path,
-    dataset: Path,
-    evaluation: Path,
-    checks: Path,
-    bundle: Path,
-    previous: str,
-    out: Path,
-    markdown: Path,
-) -> str:
+@dataclass(frozen=True)
+class Made:
+    """What the steps before wrote, by its folder or file.
+
+    Attributes
+    ----------
+    problem, snapshot, dataset, evaluation, checks, bundle : Path
+        Of the model itself.
+    bias, explanations, champion, ledger, consumers : Path
+        Of the judgement: folders with bias.json, explanations.json, champion.json and consumers.json, and
+        the ledger's file.
+    """
+
+    problem: Path
+    snapshot: Path
+    dataset: Path
+    evaluation: Path
+    checks: Path
+    bundle: Path
+    bias: Path
+    explanations: Path
+    champion: Path
+    ledger: Path
+    consumers: Path
+
+
+def judge_model(made: Made, previous: str, store: str, ratchet: Path, out: Path, markdown: Path) -> str:
     """Write the verdict as JSON to `out` and for people to `markdown`; return its decision.
+
+    The decision becomes a line of the store's audit log.
 
     Parameters
     ----------
-    problem, snapshot, dataset, evaluation, checks, bundle : Path
-        What the steps before wrote.
     previous : str
         JSON of what the last run depended on (`data`, `problem`, `lock`, `code`, `model` as hashes); "" when
         there was none, and then everything is new.
+    store : str
+        Where the audit log is; "" for the default store.
+    ratchet : Path
+        The file to write on challenger and champion.
 
     Returns
     -------
     str
         "accept", "reject" or "needs_approval".
     """
-    from cd4ml.adapters.manifest import bundle_id
     from cd4ml.adapters.storage.atomic import write_json, write_text
     from cd4ml.domain.judge import judge
+    from cd4ml.steps.ledger import record_verdict
 
-    found = problem_of(problem)
-    lineage = read(bundle / "lineage.json")
-    model = read(bundle / "manifest.json")["files"]["model.onnx"]["sha256"]
-    subject = {
-        "bundle": bundle_id(bundle),
-        "model": model,
-        "snapshot": read(snapshot / "manifest.json")["id"],
-        "problem": lineage["fingerprint"]["problem"],
-        "git_commit": lineage["git"]["commit"],
-    }
+    found, lineage = problem_of(made.problem), read(made.bundle / "lineage.json")
+    subject = _subject(made, lineage)
     gates = [
-        _contract(found, snapshot, dataset),
-        *_baselines(found, evaluation),
-        *_thresholds(found, evaluation),
-        *_serving(found, checks),
+        _contract(found, made.snapshot, made.dataset),
+        *_baselines(found, made.evaluation),
+        *_thresholds(found, made.evaluation),
+        *_judgement(found, made, ratchet),
+        *_serving(found, made.checks),
     ]
-    changed = changed_axes(lineage["fingerprint"] | {"model": model}, previous)
+    changed = changed_axes(lineage["fingerprint"] | {"model": subject["model"]}, previous)
     verdict = judge(gates, found.name, subject, changed, found.approval.policy)
     write_json(out, verdict.to_dict())
     write_text(markdown, verdict.to_markdown())
+    record_verdict(out, made.ledger, store)
     return verdict.decision
+
+
+def _subject(made: Made, lineage: dict[str, Any]) -> dict[str, str]:
+    from cd4ml.adapters.manifest import bundle_id
+
+    return {
+        "bundle": bundle_id(made.bundle),
+        "model": read(made.bundle / "manifest.json")["files"]["model.onnx"]["sha256"],
+        "snapshot": read(made.snapshot / "manifest.json")["id"],
+        "problem": lineage["fingerprint"]["problem"],
+        "git_commit": lineage["git"]["commit"],
+    }
+
+
+def _judgement(problem: Problem, made: Made, ratchet: Path) -> list[Gate]:
+    """Return the gates of champion, bias, proxies, holdout and consumers."""
+    from cd4ml.domain.fairness.gate import bias_gates
+    from cd4ml.domain.fairness.rows import BiasReport
+    from cd4ml.domain.gates import Gate
+    from cd4ml.domain.holdout_budget import HoldoutUse, ledger_gate
+    from cd4ml.domain.proxies import Proxy, proxy_gates
+    from cd4ml.domain.ratchet_gates import ratchet_gates
+    from cd4ml.steps.champion import compare_champion
+
+    compared = compare_champion(made.problem, made.dataset, made.evaluation, made.champion, ratchet)
+    report = BiasReport.from_dict(read(made.bias / "bias.json"))
+    proxies = [Proxy.from_dict(one) for one in read(made.explanations / "explanations.json")["proxies"]]
+    return [
+        *ratchet_gates(compared),
+        *(bias_gates(report) if problem.sensitive else []),
+        *proxy_gates(proxies, problem.explanations.excluded),
+        ledger_gate(HoldoutUse.from_dict(read(made.ledger))),
+        *(Gate.from_dict(one) for one in read(made.consumers / "consumers.json")["gates"]),
+    ]
 
 
 def changed_axes(now: dict[str, str], previous: str) -> list[str]:

@@ -27,7 +27,7 @@ def record_look(
     by: str = "",
     now: datetime | None = None,
 ) -> dict[str, float]:
-    """Record that a model is scored on the holdout, before anybody sees the scores.
+    """Record that a model is scored on the holdout; to be called before anybody sees the scores.
 
     Parameters
     ----------

@@ -26,6 +26,7 @@ def package_model(
     lineage: dict[str, str],
     out: Path,
     checks: Path,
+    bias: Path | None = None,
 ) -> dict[str, float]:
     """Write the bundle to `out` and what was measured on it to `checks`/checks.json.
 
@@ -33,6 +34,8 @@ def package_model(
     ----------
     lineage : dict of str to str
         The fingerprint's hashes, `git_commit` and `git_branch`.
+    bias : Path, optional
+        Folder of the bias check; that of the evaluation by default.
 
     Returns
     -------
@@ -45,10 +48,10 @@ def package_model(
     from cd4ml.tables.dataset import Dataset
 
     found, data, judged = problem_of(problem), Dataset.load(dataset), load_model(model)
-    metrics, bias = read(evaluation / "metrics.json"), read(evaluation / "bias.json")
+    metrics, fairness = read(evaluation / "metrics.json"), read((bias or evaluation) / "bias.json")
     origin, page = _lineage(found, judged, snapshot, model, lineage), read(evaluation / "evaluation.json")
     tried = model / "mitigation.json"
-    papers = Papers(metrics, origin, bias, data.meta, page, read(tried) if tried.is_file() else None)
+    papers = Papers(metrics, origin, fairness, data.meta, page, read(tried) if tried.is_file() else None)
     state, holdout, known = (
         _state(found, data, dataset),
         _holdout(found, data, dataset, judged),

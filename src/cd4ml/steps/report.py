@@ -18,6 +18,11 @@ def write_report(
     checks: Path,
     bundle: Path,
     verdict: Path,
+    bias: Path,
+    explanations: Path,
+    ledger: Path,
+    consumers: Path,
+    ratchet: Path,
     out: Path,
 ) -> None:
     """Write one self-contained HTML file to `out` from what the steps before wrote."""
@@ -33,7 +38,12 @@ def write_report(
         dataset=read(dataset / "dataset.json"),
         validation=read(snapshot / "validation.json"),
         manifest=read(snapshot / "manifest.json"),
-        bias=read(evaluation / "bias.json"),
+        bias=read(bias / "bias.json"),
+        explanations=read(explanations / "explanations.json"),
+        ledger=read(ledger),
+        consumers=read(consumers / "consumers.json"),
+        ratchet=read(ratchet),
+        mitigation=read(tried) if (tried := evaluation / "mitigation.json").is_file() else None,
         lineage=read(bundle / "lineage.json"),
         checks=read(checks / "checks.json"),
     )

@@ -18,7 +18,17 @@ from cd4ml.steps.documents import read
 __all__ = ["BUNDLE", "DOCUMENTS", "RunFolder"]
 
 BUNDLE = "bundle"
-DOCUMENTS = ("verdict.json", "verdict.md", "metrics.json", "bias.json", "report.html", "profile.html")
+DOCUMENTS = (
+    "verdict.json",
+    "verdict.md",
+    "metrics.json",
+    "bias.json",
+    "explanations.json",
+    "ratchet.json",
+    "report.html",
+    "slices.html",
+    "profile.html",
+)
 """What users read, beside the bundle."""
 
 _STATE = "run.json"

@@ -27,6 +27,9 @@ class RunResult:
     ----------
     unchanged : bool
         True when data, problem, code and lock were those of the last run here, and nothing was done.
+    approval : str
+        What became of the question to a person: not_needed, approved, rejected, expired, pending, or "" when
+        nobody was asked since the model was rejected.
     """
 
     id: str
@@ -36,6 +39,7 @@ class RunResult:
     verdict: dict[str, Any]
     metrics: dict[str, Any]
     registered: dict[str, str]
+    approval: str
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,6 +51,7 @@ class RunResult:
             "report": str(self.out / "report.html"),
             "bundle": str(self.out / "bundle"),
             "registered": self.registered,
+            "approval": self.approval,
             "metrics": self.metrics["holdout"],
             "gates": self.verdict["gates"],
             "changed": self.verdict["changed"],
@@ -120,6 +125,7 @@ def _run(
         "id": identity,
         "depends": depends | {"model": read(folder.path / "verdict.json")["subject"]["model"]},
         "registered": run.parameters("register"),
+        "approval": str(run.parameters("await-approval").get("Output", "")),
         "seconds": record["seconds"],
     }
     folder.finish(state)
@@ -129,12 +135,15 @@ def _run(
 def _documents(run: LocalRun) -> dict[str, Path]:
     evaluation = run.path("score", "evaluation")
     return {
-        "verdict.json": run.path("judge", "verdict"),
-        "verdict.md": run.path("judge", "markdown"),
+        "verdict.json": run.path("judge-model", "verdict"),
+        "verdict.md": run.path("judge-model", "markdown"),
         "metrics.json": evaluation / "metrics.json",
-        "bias.json": evaluation / "bias.json",
+        "bias.json": run.path("check-bias", "bias") / "bias.json",
+        "explanations.json": run.path("explain-model", "explanations") / "explanations.json",
+        "ratchet.json": run.path("judge-model", "ratchet"),
         "report.html": run.path("report", "report"),
         "profile.html": run.path("snapshot", "profile"),
+        "slices.html": run.path("explore-slices", "page"),
     }
 
 
@@ -190,5 +199,6 @@ def _result(out: Path, state: dict[str, Any], unchanged: bool) -> RunResult:
         verdict=verdict,
         metrics=metrics,
         registered=state["registered"],
+        approval=state.get("approval", ""),
         seconds=state["seconds"],
     )

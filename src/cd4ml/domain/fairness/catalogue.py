@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from cd4ml.domain.fairness.benefits import BENEFITS
@@ -12,9 +12,9 @@ from cd4ml.domain.fairness.measure import Measure, Sample, Stage
 from cd4ml.domain.fairness.pretraining import PRETRAINING
 from cd4ml.domain.fairness.rates import RATES
 from cd4ml.domain.fairness.strata import STRATIFIED
-from cd4ml.errors import NotFoundError, nearest
+from cd4ml.errors import NotFoundError, UsageError, nearest
 
-__all__ = ["CATALOGUE", "DEFAULT_BLOCKING", "default_blocking", "find", "measures"]
+__all__ = ["CATALOGUE", "DEFAULT_BLOCKING", "blocking", "default_blocking", "find", "measures"]
 
 CATALOGUE: Mapping[str, Measure] = MappingProxyType(
     {m.name: m for m in (*RATES, *BENEFITS, *ERRORS, *SCORE_DISTANCES, *STRATIFIED, *PRETRAINING)}
@@ -43,6 +43,30 @@ def default_blocking(task: str, primary: str) -> tuple[str, ...]:
     if measure is None or measure.compare != "error_ratio" or "wape" not in usual:
         return usual
     return tuple(primary if name == "wape" else name for name in usual)
+
+
+def blocking(task: str, chosen: Sequence[str] | None = None, primary: str = "") -> frozenset[str]:
+    """Return the names of the measures that may reject a model: those chosen, or the default.
+
+    Parameters
+    ----------
+    chosen : sequence of str, optional
+        Names or aliases, as `bias.block` of a problem has them. An empty one blocks nothing.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no measure of a name: a slip of the pen must not leave the gate open.
+    UsageError
+        If a measure is of another task, of before training, or never judged.
+    """
+    names = default_blocking(task, primary) if chosen is None else chosen
+    found = [find(name) for name in names]
+    for name, measure in zip(names, found, strict=True):
+        if task not in measure.tasks or measure.stage != "post" or not measure.judged:
+            able = ", ".join(m.name for m in measures(task, "post") if m.judged)
+            raise UsageError(f"bias.block may name, for {task}, any of {able}; found '{name}'")
+    return frozenset(measure.name for measure in found)
 
 
 def measures(task: str, stage: Stage, sample: Sample | None = None) -> list[Measure]:

@@ -77,10 +77,9 @@ def wasserstein_distance(
     shares = [divide(counts, counts.sum(axis=-1, keepdims=True)) for counts in (own, other)]
     gap = np.abs(np.cumsum(shares[0] - shares[1], axis=-1))[..., :-1]
     at = divide(own_sum + other_sum, own + other)
-    # An empty bin moves nothing: it stands where the next one does, or at the last that has rows.
-    last = np.max(np.where(np.isnan(at), -np.inf, at), axis=-1, keepdims=True)
+    # An empty bin moves nothing: it stands where the next one does. After the last the gap is 0.
     at = np.where(np.isnan(at), np.inf, at)[..., ::-1]
-    at = np.minimum(np.minimum.accumulate(at, axis=-1)[..., ::-1], last)
+    at = np.minimum.accumulate(at, axis=-1)[..., ::-1]
     steps = np.diff(np.where(np.isfinite(at), at, 0.0), axis=-1)
     empty = np.isnan(shares[0]).any(axis=-1) | np.isnan(shares[1]).any(axis=-1)
     return np.where(empty, np.nan, (gap * steps).sum(axis=-1))

@@ -81,11 +81,20 @@ def accumulated_effect(
 
 
 def _edges(known: Matrix) -> Matrix:
-    """Return the values themselves where they are few, else quantiles of them."""
+    """Return the values themselves where they are few, else quantiles of them.
+
+    Where many rows share a value (no capital gain), quantiles fall together: those that are left over are
+    taken of the other values.
+    """
     distinct = np.unique(known)
     if len(distinct) <= MAX_BINS + 1:
         return distinct
-    return np.unique(np.quantile(known, np.linspace(0, 1, MAX_BINS + 1), method="inverted_cdf"))
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, MAX_BINS + 1), method="inverted_cdf"))
+    more, rest = MAX_BINS + 1 - len(edges), known[~np.isin(known, edges)]
+    if more and rest.size:
+        inner = np.quantile(rest, np.arange(1, more + 1) / (more + 1), method="inverted_cdf")
+        edges = np.unique(np.concatenate([edges, inner]))
+    return edges
 
 
 def _difference(predict: Predict, X: Matrix, index: int, low: Matrix, high: Matrix) -> FloatArray:
@@ -102,8 +111,11 @@ def _of_number(predict: Predict, X: Matrix, index: int, design: Resampling, edge
     change = _difference(predict, X[rows], index, edges[bins], edges[bins + 1])
     part, count = design.subset(rows), len(edges) - 1
     tables = (part.totals(change, bins, count), part.totals(np.ones(len(rows)), bins, count))
-    values = _intervals(part, tables, centre_between=True)
+    along = (X[rows, index] - edges[bins]) / (edges[bins + 1] - edges[bins])  # a row lies between two edges
+    shares = np.bincount(bins, weights=1 - along, minlength=len(edges))
+    shares += np.bincount(bins + 1, weights=along, minlength=len(edges))
     own = np.bincount(bins, minlength=count)
+    values = _intervals(part, tables, shares / len(rows))
     return Effect(edges.astype(np.float64), np.r_[0, own], values, len(X) - len(rows))
 
 
@@ -120,16 +132,12 @@ def _of_category(predict: Predict, X: Matrix, index: int, design: Resampling, le
     count = len(levels) - 1
     own = np.bincount(place[rows], minlength=len(levels))
     tables = (part.totals(change, step, count), part.totals(np.ones(len(moved)), step, count))
-    values = _intervals(part, tables, shares=own / own.sum())
+    values = _intervals(part, tables, own / own.sum())
     return Effect(levels.astype(np.float64), own, values, len(X) - len(rows))
 
 
 def _intervals(
-    design: Resampling,
-    tables: tuple[FloatArray, FloatArray],
-    *,
-    centre_between: bool = False,
-    shares: FloatArray | None = None,
+    design: Resampling, tables: tuple[FloatArray, FloatArray], shares: FloatArray
 ) -> tuple[Interval, ...]:
     """Accumulate mean changes (sums and counts by group and bin), centre them, and resample both."""
     sums, counts = (table.sum(axis=0) for table in tables)
@@ -137,20 +145,14 @@ def _intervals(
     drawn_sums, drawn_counts = (design.replicate(table) for table in tables)
     # A bin of which a resample has no row tells it nothing: it keeps what all rows say.
     drawn = np.where(drawn_counts > 0, drawn_sums / np.maximum(drawn_counts, 1), mean)
-    estimate = _centred(mean, counts if centre_between else None, shares)
-    replicates = _centred(drawn, drawn_counts if centre_between else None, shares)
+    estimate, replicates = _centred(mean, shares), _centred(drawn, shares)
     return tuple(design.interval(float(one), replicates[:, i]) for i, one in enumerate(estimate))
 
 
-def _centred(steps: FloatArray, counts: FloatArray | None, shares: FloatArray | None) -> FloatArray:
-    """Return the sums of steps (..., K) from 0 on, (..., K + 1), less their mean over the rows."""
+def _centred(steps: FloatArray, shares: FloatArray) -> FloatArray:
+    """Return the sums of steps (..., K) from 0 on, (..., K + 1), less their mean by shares (K + 1,)."""
     curve = np.concatenate([np.zeros_like(steps[..., :1]), np.cumsum(steps, axis=-1)], axis=-1)
-    if counts is not None:  # a row lies between two edges
-        middle = (curve[..., 1:] + curve[..., :-1]) / 2
-        mean = (middle * counts).sum(axis=-1) / np.maximum(counts.sum(axis=-1), 1)
-    else:
-        mean = (curve * (1 if shares is None else shares)).sum(axis=-1)
-    return np.asarray(curve - mean[..., None])
+    return np.asarray(curve - (curve @ shares)[..., None])
 
 
 def _places(values: Matrix, levels: Matrix) -> IntArray:

@@ -30,6 +30,7 @@ MOST_GROUPS = 6
 _FOLDS = 3
 _RESAMPLES = 400
 _EXPLAINED_ROWS = 300
+_OTHER_SEED = 7919  # the holdout and its sample were drawn by the hashes of the seed itself
 
 
 def find_proxy(  # noqa: PLR0913 - keywords
@@ -62,7 +63,7 @@ def find_proxy(  # noqa: PLR0913 - keywords
     measure: Any = "r2" if number else "roc_auc"
     known = ~np.isnan(values) if not isinstance(values, CategoryArray) else values.codes >= 0
     targets = _targets(values, known)
-    folds = np.floor(uniform_hash(cluster[known], seed) * _FOLDS).astype(np.int64)
+    folds = np.floor(uniform_hash(cluster[known], seed + _OTHER_SEED) * _FOLDS).astype(np.int64)
     reason = _reason(int(known.sum()), used.size, targets, folds)
     if reason:
         return Proxy(column, measure, None, 0.0, (), tuple(direct), int(known.sum()), reason)

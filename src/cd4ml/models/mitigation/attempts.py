@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -122,20 +122,20 @@ def with_bounded_loss(
     data, before = folds.dataset, folds.row_fits
     codes = groups.of(data.slices)
     inside, factors = codes[judged.rows], np.ones(groups.count)
-    predictions, rounds = unweighted, []
+    predictions, losses = unweighted, np.full(groups.count, np.nan)
+    rounds: list[tuple[float, float, FloatArray, FloatArray]] = []
     bound = problem.bias.max_error_ratio * float(
         np.average(_loss(problem, judged.y, unweighted), weights=judged.weight)
     )
-    for number in range(ROUNDS + 1):
+    while not rounds or (rounds[-1][0] > 1 and len(rounds) <= ROUNDS):
+        if rounds:
+            factors = raise_weights(factors, losses, bound)
+            told = f"{name.replace('_', ' ')}, round {len(rounds)}"
+            predictions = folds.predict(told, factors[codes])
         loss = _loss(problem, judged.y, predictions)
         losses = group_losses(loss, inside, groups.count, judged.weight)
         worst = float(np.nanmax(losses)) / bound if bound > 0 else 0.0
         rounds.append((max(1.0, worst), float(np.average(loss, weights=judged.weight)), factors, predictions))
-        if worst <= 1 or number == ROUNDS:
-            break
-        factors = raise_weights(factors, losses, bound)
-        told = f"{name.replace('_', ' ')}, round {number + 1}"
-        predictions = folds.predict(told, factors[codes])
     _, _, factors, predictions = min(rounds, key=lambda one: one[:2])
     weights = tuple((float(factor),) for factor in factors)
     treatment = Treatment("bounded_group_loss", groups, fit_weights=weights)
@@ -190,27 +190,23 @@ def thresholded(
     seen: the first is the cheapest. Where none is, the one with the smallest gap is returned.
     """
     codes, least = groups.of(judged.columns), problem.bias.min_rate_ratio
-    plain_one = Attempt(name, None, predictions, None)
-    best: tuple[float, Attempt] | None = None
+
+    def found(rows: IntArray, ratio: float) -> Treatment:
+        limits = find_thresholds(predictions[rows], judged.y[rows], codes[rows], groups.count, ratio)
+        return Treatment("group_thresholds", groups, thresholds=limits)
+
+    tried: list[tuple[float, Attempt]] = []
     for step in TARGETS:
         ratio = least + step * (1 - least)
-
-        def found(rows: IntArray, ratio: float = ratio) -> Treatment:
-            limits = find_thresholds(predictions[rows], judged.y[rows], codes[rows], groups.count, ratio)
-            return Treatment("group_thresholds", groups, thresholds=limits)
-
         decisions = np.empty_like(predictions)
         for others, part in _parts(problem, judged):
-            decisions[part] = found(others).decide(predictions[part], codes[part])
-        tried = replace(plain_one, treatment=found(np.arange(len(codes))), decisions=decisions)
-        measured = gap(tried)
+            decisions[part] = found(others, ratio).decide(predictions[part], codes[part])
+        one = Attempt(name, found(np.arange(len(codes)), ratio), predictions, decisions)
+        measured = gap(one)
         if measured.within:
-            return tried
-        if best is None or measured.share < best[0]:
-            best = (measured.share, tried)
-    if best is None:
-        raise AssertionError("at least one target was tried")
-    return best[1]
+            return one
+        tried.append((measured.share, one))
+    return min(tried, key=lambda pair: pair[0])[1]
 
 
 def _parts(problem: Problem, judged: Judged) -> list[tuple[IntArray, IntArray]]:

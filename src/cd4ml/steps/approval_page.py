@@ -1,0 +1,77 @@
+"""Write the pages that people decide by: the model card, and what an approver needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cd4ml.steps.documents import problem_of, read
+
+__all__ = ["write_approval_page", "write_card_page"]
+
+
+def write_card_page(bundle: Path, out: Path) -> None:
+    """Write the card of a bundle as one self-contained HTML file to `out`."""
+    from cd4ml.adapters.storage.atomic import write_text
+    from cd4ml.reports.card_page import card_page
+
+    write_text(out, card_page(read(bundle / "card.json")))
+
+
+def write_approval_page(
+    problem: Path,
+    bundle: Path,
+    verdict: Path,
+    reference: str,
+    out: Path,
+    *,
+    evaluation: Path | None = None,
+    champion: Path | None = None,
+    documents: dict[str, Path] | None = None,
+    standing: dict[str, Any] | None = None,
+) -> None:
+    """Write one self-contained HTML file to `out`.
+
+    Parameters
+    ----------
+    reference : str
+        What the commands of the page name, e.g. bike-demand@3.
+    evaluation : Path, optional
+        Folder of the model's scores: metrics.json, evaluation.json and bias.json.
+    champion : Path, optional
+        The champion's bundle; without it the page says that there is none.
+    documents : dict of str to Path, optional
+        The files of `ratchet`, `mitigation`, `consumers` and `ledger`, those that were made.
+    standing : dict, optional
+        What was decided already.
+    """
+    from cd4ml.adapters.storage.atomic import write_text
+    from cd4ml.reports.approval_page import approval_page
+
+    scores = {} if evaluation is None else _scores(evaluation)
+    html = approval_page(
+        reference=reference,
+        problem=problem_of(problem).model_dump(mode="json"),
+        verdict=read(verdict),
+        card=read(bundle / "card.json"),
+        papers=_papers(bundle),
+        champion=None if champion is None else _papers(champion),
+        standing=standing,
+        **scores,
+        **{name: read(path) for name, path in (documents or {}).items()},
+    )
+    write_text(out, html)
+
+
+def _papers(bundle: Path) -> dict[str, Any]:
+    """Return what a bundle says of its origin; older ones may lack a file."""
+    from cd4ml.reports.changes_sections import PAPERS
+
+    paths = {name: bundle / f"{name}.json" for name in PAPERS}
+    return {name: read(path) for name, path in paths.items() if path.exists()}
+
+
+def _scores(evaluation: Path) -> dict[str, Any]:
+    names = ("metrics", "evaluation", "bias")
+    paths = {name: evaluation / f"{name}.json" for name in names}
+    return {name: read(path) for name, path in paths.items() if path.exists()}
