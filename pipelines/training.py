@@ -53,25 +53,19 @@ def _trained(problem: Any, data: Any, store: Any) -> Dict[str, Any]:
     return inputs
 
 
-def _examined(made: Dict[str, Any], keyed: Dict[str, Any], store: Any, git_commit: Any) -> Dict[str, Any]:
-    """Return ledger, champion, bias and explanations of a scored model.
+def _examined(made: Dict[str, Any], keyed: Dict[str, Any], store: Any) -> Dict[str, Any]:
+    """Return champion, bias and explanations of a scored model.
 
     What depends on the store is never taken from a cache: aliases move, and every look at the holdout counts.
     """
-    looked = look(**_pick(made, "problem", "snapshot", "model"), store=store, git_commit=git_commit)
-    ledger = with_store(on_cluster(looked, "Look at the holdout", cached=False)).outputs["ledger"]
     scored = champion(**_pick(made, "problem", "snapshot", "dataset"), store=store)
     used = with_store(on_cluster(scored, "Champion", size="medium", cached=False)).outputs["champion"]
-    checked = on_cluster(check_bias(**made, champion=used), "Bias", size="medium")
+    checked = on_cluster(check_bias(**made, champion=used), "Bias", size="medium", cached=False)
     explained = explain_model(**keyed, **_pick(made, "dataset", "model", "evaluation"))
     explanations = on_cluster(explained, "Explain", size="medium").outputs["explanations"]
-    found = {"ledger": ledger, "champion": used, "bias": checked.outputs["bias"]}
-    on_cluster(
-        explore_slices(**_pick(made, "problem", "dataset", "evaluation"), champion=used),
-        "Slices",
-        size="medium",
-    )
-    return {**found, "explanations": explanations}
+    explored = explore_slices(**_pick(made, "problem", "dataset", "evaluation"), champion=used)
+    on_cluster(explored, "Slices", size="medium", cached=False)
+    return {"champion": used, "bias": checked.outputs["bias"], "explanations": explanations}
 
 
 def _pick(made: Dict[str, Any], *names: str) -> Dict[str, Any]:
@@ -102,8 +96,12 @@ def training(
     inputs = _trained(problem, data, store)
     keyed = _pick(inputs, "problem", "fingerprint")
     made = _pick(inputs, "problem", "snapshot", "dataset", "model")
-    made["evaluation"] = on_cluster(score(**inputs), "Score", size="medium").outputs["evaluation"]
-    examined = _examined(made, keyed, store, git_commit)
+    looking = look(**_pick(made, "problem", "snapshot", "model"), store=store, git_commit=git_commit)
+    looked = with_signing_key(with_store(on_cluster(looking, "Look at the holdout", cached=False)))
+    # Whoever sees a score has been counted before.
+    scored = on_cluster(score(**inputs).after(looked), "Score", size="medium")
+    made["evaluation"] = scored.outputs["evaluation"]
+    examined = {**_examined(made, keyed, store), "ledger": looked.outputs["ledger"]}
     packing = package(
         **made,
         **_pick(inputs, "fingerprint"),

@@ -93,6 +93,7 @@ def show(browser: Any, site: str, name: str, width: int, scheme: str = "light", 
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.get("about:blank")
+    browser.get_log("browser")
     browser.get(f"{site}/{name.replace(' ', '-')}.html{address}")
 
 

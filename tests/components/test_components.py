@@ -19,7 +19,7 @@ from cd4ml.errors import IntegrityError
 from scripts.generate import MARKER, ROOT, component_names, render_all, stale
 
 NAMES = component_names()
-WORDS = {"STRING": ["text"], "STRUCT": ["mapping"], "LIST": ["list"]}
+WORDS = {"STRING": ["text"], "NUMBER_DOUBLE": ["number"], "STRUCT": ["mapping"], "LIST": ["list"]}
 ALL = pytest.mark.parametrize(("stage", "name"), NAMES, ids=[f"{stage}/{name}" for stage, name in NAMES])
 
 
@@ -62,7 +62,7 @@ def table(readme, heading):
 def test_the_components_are_those_of_the_pipeline():
     pipeline = yaml.safe_load((ROOT / "src/cd4ml/compiled/training.yaml").read_text().split("\n---")[0])
     used = {name.removeprefix("exec-") for name in pipeline["deploymentSpec"]["executors"]}
-    assert {name for _, name in NAMES} == used
+    assert {name.replace("_", "-") for _, name in NAMES} == used
 
 
 @ALL
@@ -108,7 +108,7 @@ def test_no_component_takes_a_secret(stage, name):
 @ALL
 def test_a_compiled_component_is_loaded_as_other_repositories_load_it(stage, name):
     found = components.load_component_from_file(str(ROOT / "components" / stage / name / "component.yaml"))
-    assert found.component_spec.name == name
+    assert found.component_spec.name == name.replace("_", "-")
 
 
 @ALL
@@ -145,9 +145,10 @@ def test_the_step_that_a_body_calls_has_the_arguments_that_it_is_given(stage, na
         for one in ast.walk(function(stage, name))
         if isinstance(one, ast.ImportFrom) and one.module.startswith("cd4ml.steps")
     )
-    taken = set(inspect.signature(getattr(importlib.import_module(module), step)).parameters)
+    parameters = inspect.signature(getattr(importlib.import_module(module), step)).parameters.values()
+    taken = {one.name for one in parameters if one.default is inspect.Parameter.empty}
     given = set(inspect.signature(loaded(stage, name).python_func).parameters)
-    renamed = {"expected", "lineage", "out", "page", "task"}
+    renamed = {"expected", "lineage", "made", "out", "page", "task"}
     assert taken - renamed <= given
 
 

@@ -130,6 +130,8 @@ def test_extremes_of_groups_and_distance_from_the_overall_value():
     assert np.isnan(group_difference([np.nan, np.nan])) and np.isnan(group_ratio([np.nan]))
     assert np.isnan(group_difference([np.nan], 0.4)) and np.isnan(group_ratio([np.nan], 0.4))
     assert group_ratio(np.array([[0.2, 0.4], [0.3, 0.3]])) == pytest.approx([0.5, 1.0])
+    some = np.array([[np.nan, 0.4, 0.1], [np.nan, np.nan, np.nan]])
+    assert group_difference(some) == pytest.approx([0.3, np.nan], nan_ok=True)
 
 
 def test_equalized_odds_over_groups_takes_the_worse_rate_or_the_mean():
@@ -163,9 +165,17 @@ def test_flips_vote_over_five_neighbours_and_no_unit_outweighs_another():
 
 
 def test_missing_features_count_as_the_mean_and_constant_ones_for_nothing():
-    features = np.array([[np.nan, 7.0], [1.0, 7.0], [-1.0, 7.0], [0.1, 7.0]])
+    # The mean of the known is 20: the row that is called stands nearest.
+    features = np.array([[np.nan, 7.0], [0.0, 7.0], [41.0, 7.0], [19.0, 7.0]])
     found = flip_test(features, [0, 0, 0, 1], np.array([True, False, False, False]), neighbours=1)
     assert found.to_positive == 1
+
+
+@pytest.mark.parametrize(("others", "flips"), [(9, 1), (10, 0)])
+def test_from_ten_others_on_five_neighbours_vote(others, flips):
+    features = np.arange(others + 1.0)[:, None]
+    decision = np.arange(others + 1) == 1  # the nearest alone is called
+    assert flip_test(features, decision, np.arange(others + 1) == 0).to_positive == flips
 
 
 def test_a_flip_test_refuses_an_even_vote_and_an_empty_side():

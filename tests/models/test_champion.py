@@ -164,7 +164,9 @@ def test_what_the_snapshot_lacks_is_named_with_its_type(made: Place, bundle: Bun
     problem, tables = problem_at(made), read(made.snapshot / "manifest.json")["tables"]
     assert lacking(bundle, problem, tables) == []
     without = {name: {**table, "columns": list(table["columns"])} for name, table in tables.items()}
-    sales = without["sales"]["columns"]
+    sales = without["sales"]["columns"] = [dict(column) for column in without["sales"]["columns"]]
+    next(c for c in sales if c["name"] == "offer")["type"] = "integer"  # which can be read as a number
+    assert lacking(bundle, problem, without) == []
     sales[:] = [c for c in sales if c["name"] != "offer"]
     next(c for c in sales if c["name"] == "loaves")["type"] = "text"
     without.pop("shops")

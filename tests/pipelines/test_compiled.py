@@ -13,8 +13,12 @@ from cd4ml.adapters.kubeflow.compiled import pinned
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "src" / "cd4ml" / "compiled"
-CACHED = ("resolve", "snapshot", "features", "plan", "choose", "score", "package")
+CACHED = ("resolve", "snapshot", "features", "plan", "choose", "score", "explain-model", "package")
 """Those that take the hashes as a parameter of their own; a search has them within its item."""
+SIGNING = ("package", "look", "judge-model", "await-approval")
+"""Those that sign bundles or lines of the audit log."""
+STORED = ("fingerprint", "resolve", "snapshot", "look", "champion", "consumers", "judge-model", "register")
+"""Those that reach the store, and `await-approval`."""
 pytestmark = pytest.mark.xdist_group("compile")
 
 
@@ -55,7 +59,15 @@ def test_another_image_changes_the_image_and_nothing_else(text, tmp_path):
 
 def test_every_parameter_is_described_and_has_a_default(documents):
     parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
-    assert list(parameters) == ["data", "git_branch", "git_commit", "previous", "problem", "store"]
+    assert list(parameters) == [
+        "approval_wait_seconds",
+        "data",
+        "git_branch",
+        "git_commit",
+        "previous",
+        "problem",
+        "store",
+    ]
     for name, parameter in parameters.items():
         assert parameter["description"], name
         assert "defaultValue" in parameter, name
@@ -127,8 +139,8 @@ def test_secrets_are_named_and_never_given(text, documents):
         for secret in ("cd4ml-store", "cd4ml-signing")
     }
     assert given == {
-        "cd4ml-store": {f"exec-{name}" for name in ("fingerprint", "register", "resolve", "snapshot")},
-        "cd4ml-signing": {"exec-package"},
+        "cd4ml-store": {f"exec-{name}" for name in (*STORED, "await-approval")},
+        "cd4ml-signing": {f"exec-{name}" for name in SIGNING},
     }
 
 
@@ -157,7 +169,7 @@ def test_what_must_be_new_in_each_run_is_not_cached(documents):
     single = {
         name for name, task in tasks.items() if "cachingOptions" in task and task["cachingOptions"] != {}
     }
-    assert cached == {"resolve", "snapshot", "features", "plan", "search", "choose", "score", "package"} | (
+    assert cached == {*CACHED, "search"} | (
         single & {name for name in tasks if name.startswith(("for-loop", "condition"))}
     )
 
@@ -175,7 +187,7 @@ def test_the_decision_is_compared_with_a_fixed_word(documents):
         for task in documents[0]["root"]["dag"]["tasks"].values()
         if "triggerPolicy" in task
     ]
-    assert conditions == ["inputs.parameter_values['pipelinechannel--judge-Output'] != 'reject'"]
+    assert conditions == ["inputs.parameter_values['pipelinechannel--judge-model-Output'] != 'reject'"]
 
 
 def test_every_task_has_a_name_for_people(documents):

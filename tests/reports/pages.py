@@ -5,10 +5,13 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import Any
 
+from cd4ml.reports.approval_page import approval_page
+from cd4ml.reports.card_page import card_page
 from cd4ml.reports.profile import profile_page
 from cd4ml.reports.report import report_page
 from cd4ml.reports.runs import runs_page
-from tests.reports import judgement_samples, page_samples, samples
+from tests.reports import approval_samples, judgement_samples, page_samples, samples
+from tests.reports.explanation_samples import explanations
 
 HOSTILE = '<script>alert("x")</script>\'"&'
 VOID = {"meta", "link", "br", "img", "input", "hr", "wbr"}
@@ -52,6 +55,9 @@ def pages() -> dict[str, str]:
         "regression": report_page(**samples.regression()),
         "classification": report_page(**samples.classification()),
         "judged": report_page(**judged()),
+        "explained": report_page(**samples.classification(), explanations=explanations()),
+        "card": card_page(approval_samples.card()),
+        "approval": approval_page(**approval_samples.approval()),
         "empty": report_page(**samples.empty()),
         "profile": profile_page(*page_samples.profile_inputs()),
         "no profile": profile_page({}, {}, {}),
@@ -79,6 +85,11 @@ def hostile() -> dict[str, str]:
     inputs = replaced(judged(), HOSTILE, str)
     inputs["ratchet"]["status"] = "scored"
     made["hostile judged"] = report_page(**inputs)
+    asked = replaced(approval_samples.approval(), HOSTILE, str)
+    asked["card"]["use"]["unknown"] = "bucket"
+    asked["verdict"]["decision"] = "needs_approval"
+    made["hostile approval"] = approval_page(**asked)
+    made["hostile card"] = card_page(asked["card"])
     profile, validation, manifest = page_samples.profile_inputs()
     table = replaced(profile["tables"]["rides"], HOSTILE, str)
     table["columns"] |= {HOSTILE: {"type": HOSTILE, "top": [[HOSTILE, 3]]}}

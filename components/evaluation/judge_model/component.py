@@ -50,12 +50,11 @@ def judge_model(
     """
     from pathlib import Path
 
-    from cd4ml.steps.judge import Made
     from cd4ml.steps.judge import judge_model as step
 
     model = {"problem": problem, "snapshot": snapshot, "dataset": dataset, "evaluation": evaluation}
     judged = {"bias": bias, "explanations": explanations, "champion": champion, "ledger": ledger}
     named = {**model, **judged, "checks": checks, "bundle": bundle, "consumers": consumers}
     outputs = {"out": verdict, "ratchet": ratchet, "markdown": markdown}
-    made = Made(**{name: Path(one.path) for name, one in named.items()})
+    made = {name: Path(one.path) for name, one in named.items()}
     return step(made, previous, store, **{name: Path(one.path) for name, one in outputs.items()})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cd4ml.problem import Problem
     from cd4ml.tables.dataset import Dataset
 
-__all__ = ["explain_model"]
+__all__ = ["explain_model", "holders"]
 
 
 def explain_model(problem: Path, dataset: Path, model: Path, evaluation: Path, out: Path) -> dict[str, Any]:
@@ -72,11 +72,11 @@ def _context(problem: Problem, data: Dataset) -> Context:
         labels={name: vocabularies[name].texts for name in ordinal},
         slices=data.slices,
         columns=columns,
-        direct={name: _holders(plan, name, data.names) for name in columns},
+        direct={name: holders(plan, name, data.names) for name in columns},
     )
 
 
-def _holders(plan: Plan, column: str, names: tuple[str, ...]) -> tuple[str, ...]:
+def holders(plan: Plan, column: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the features that are the column, its past, or an expression over it."""
     parts = [feature.name for feature in plan.features if column in _sources(plan, feature)]
     return tuple(name for name in names if any(name == part or _coded(name, part) for part in parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,13 +43,17 @@ class Made:
     consumers: Path
 
 
-def judge_model(made: Made, previous: str, store: str, ratchet: Path, out: Path, markdown: Path) -> str:
+def judge_model(
+    made: Mapping[str, Path], previous: str, store: str, ratchet: Path, out: Path, markdown: Path
+) -> str:
     """Write the verdict as JSON to `out` and for people to `markdown`; return its decision.
 
     The decision becomes a line of the store's audit log.
 
     Parameters
     ----------
+    made : mapping of str to Path
+        The attributes of `Made` by name.
     previous : str
         JSON of what the last run depended on (`data`, `problem`, `lock`, `code`, `model` as hashes); "" when
         there was none, and then everything is new.
@@ -66,20 +71,21 @@ def judge_model(made: Made, previous: str, store: str, ratchet: Path, out: Path,
     from cd4ml.domain.judge import judge
     from cd4ml.steps.ledger import record_verdict
 
-    found, lineage = problem_of(made.problem), read(made.bundle / "lineage.json")
-    subject = _subject(made, lineage)
+    folders = Made(**made)
+    found, lineage = problem_of(folders.problem), read(folders.bundle / "lineage.json")
+    subject = _subject(folders, lineage)
     gates = [
-        _contract(found, made.snapshot, made.dataset),
-        *_baselines(found, made.evaluation),
-        *_thresholds(found, made.evaluation),
-        *_judgement(found, made, ratchet),
-        *_serving(found, made.checks),
+        _contract(found, folders.snapshot, folders.dataset),
+        *_baselines(found, folders.evaluation),
+        *_thresholds(found, folders.evaluation),
+        *_judgement(found, folders, ratchet),
+        *_serving(found, folders.checks),
     ]
     changed = changed_axes(lineage["fingerprint"] | {"model": subject["model"]}, previous)
     verdict = judge(gates, found.name, subject, changed, found.approval.policy)
     write_json(out, verdict.to_dict())
     write_text(markdown, verdict.to_markdown())
-    record_verdict(out, made.ledger, store)
+    record_verdict(out, folders.ledger, store)
     return verdict.decision
 
 
