@@ -81,6 +81,16 @@ def test_a_two_sided_p_value_at_no_margin_is_twice_the_one_sided():
     assert none == pytest.approx(2 * stats.t.sf(np.abs(found.contrast[0]) / error, 39))
 
 
+def test_what_noise_raises_a_distance_by_is_taken_off_before_it_is_tested():
+    sample, column, design = _forecast_world()
+    found = _replicates(sample, column, ["score_ks"], design)["score_ks", "rest"]
+    assert (found.contrast[1:].mean(axis=0) > found.contrast[0]).all()
+    centre = np.maximum(2 * found.contrast[0] - found.contrast[1:].mean(axis=0), 0.0)
+    clusters = np.full(4, 40)
+    p = infer(found, Limits.of("distance", 0.8, 1.25, 0.02), clusters, 0.95).p
+    assert p == pytest.approx(stats.t.sf((centre - 0.02) / spread(found.contrast[1:], clusters), 39))
+
+
 def test_few_clusters_get_students_interval_and_one_gets_none():
     sample, column, _ = _forecast_world()
     design = resample(sample.y.size, np.arange(sample.y.size) % 3)
@@ -173,6 +183,21 @@ def test_two_groups_have_the_plain_interval_of_their_ratio():
     assert ends.ratio == pytest.approx(0.8)
     assert (ends.lowest, ends.highest) == (0, 1)
     assert (ends.low, ends.high) == pytest.approx((plain.low[0], plain.high[0]), rel=0.02)
+
+
+def test_the_p_value_of_the_extremes_is_bonferronis_over_all_ordered_pairs():
+    code = np.repeat([0, 1, 2], 1000)
+    called = np.arange(3000) % 100 < np.array([24, 28, 30])[code]
+    column, design = one_column(code).columns[0], resample(3000)
+    found = _replicates(decisions(called), column, ["selection_rate"], design)["selection_rate", "rest"]
+    ends = find_extremes(found, np.full(3, 1000), np.ones(3, dtype=bool), 0.9, 0.95)
+    logs = np.log(found.value)
+    error = (logs[1:, 0] - logs[1:, 2]).std(ddof=1) * np.sqrt(1000 / 999)
+    one = stats.t.cdf((logs[0, 0] - logs[0, 2] - np.log(0.9)) / error, 999)
+    assert ends.p == pytest.approx(6 * one)
+    half = -stats.t.ppf(0.05 / 6, 999) * error
+    assert ends.low == pytest.approx(0.8 * np.exp(-half))
+    assert ends.low < 0.8 < ends.high
 
 
 def test_there_are_no_extremes_of_one_group_or_of_none_called():

@@ -76,7 +76,7 @@ def test_a_lowest_rate_of_exactly_four_fifths_fails_in_at_most_5_percent(groups,
         rng = np.random.default_rng(seed)
         called = rng.random(code.size) < np.where(code == 0, 0.8 * rate, rate)
         rows = check_bias(
-            decisions(called), slices, [find("selection_rate")], policy, today=TODAY, seed=seed
+            decisions(called), slices, [find("selection_rate")], policy, today=TODAY, seed=seed, resamples=300
         ).rows
         false += any(row.status == "fail" for row in rows)
     assert false / runs <= 0.05
@@ -88,8 +88,9 @@ def test_the_interval_of_the_lowest_over_the_highest_covers_the_truth():
     for seed in range(60):
         rng = np.random.default_rng(seed)
         called = rng.random(code.size) < np.where(code == 0, 0.8 * 0.3, 0.3)
+        asked, slices = [find("selection_rate")], one_column(code)
         rows = check_bias(
-            decisions(called), one_column(code), [find("selection_rate")], Bias(), today=TODAY, seed=seed
+            decisions(called), slices, asked, Bias(), today=TODAY, seed=seed, resamples=300
         ).rows
         row = next(row for row in rows if row.against == "extremes")
         held += row.low <= truth <= row.high

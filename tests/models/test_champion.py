@@ -122,22 +122,21 @@ def test_a_bundle_of_fewer_features_is_scored_too(made: Place, tmp_path: Path) -
 
 
 def test_rows_that_its_own_filters_would_drop_are_predicted_and_are_no_history(
-    made: Place, bundle: Bundle, tmp_path: Path
+    made: Place, tmp_path: Path
 ) -> None:
     rule = 'filters: [{name: closed, drop: shop == "s03", reason: closed}]\ntarget:'
-    filtered = prepare(
-        tmp_path / "filtered", tmp_path / "store", changed(BAKERY, ("target:", rule)), made.folder / "sources"
-    )
+    sources = made.folder / "sources"
+    everything = prepare(tmp_path / "all", tmp_path / "store", FEWER, sources)
+    filtered = prepare(tmp_path / "filtered", tmp_path / "store", changed(FEWER, ("target:", rule)), sources)
     old = Bundle.load(filtered.train("old") / "bundle", own=True)
-    found = predicted(old, made, tmp_path)
-    data = Dataset.load(made.dataset)
-    held = holdout_facts(problem_at(made), made.snapshot, data.role)
+    found, with_history = predicted(old, everything, tmp_path), by_dataset(old, everything)
+    held = holdout_facts(problem_at(everything), everything.snapshot, Dataset.load(everything.dataset).role)
     shop = held.columns["shop"]
     dropped = shop.codes == shop.categories.index("s03")  # type: ignore[union-attr]
     assert found.size == 336
     assert np.array_equal(found[~dropped], by_dataset(old, filtered))
-    assert np.isfinite(found[dropped]).all()
-    assert (found[dropped] != by_dataset(old, made)[dropped]).all(), "with their history they would be others"
+    assert np.array_equal(found[~dropped], with_history[~dropped])
+    assert (found[dropped] != with_history[dropped]).all()
 
 
 def test_a_holdout_that_came_as_a_table_of_its_own_is_read_by_the_bundles_columns(tmp_path: Path) -> None:

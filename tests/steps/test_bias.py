@@ -38,7 +38,9 @@ def _train(folder, more):
 
 @pytest.fixture(scope="module")
 def sliced(tmp_path_factory):
-    return _train(tmp_path_factory.mktemp("sliced"), "slices: [shop]\nbias: {min_rows: 10}\n")
+    return _train(
+        tmp_path_factory.mktemp("sliced"), "slices: [shop, weekday]\nderived: {weekday: day_of_week(day)}\n"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +77,10 @@ def test_training_rows_are_checked_before_training_and_holdout_rows_after_it(sen
     assert {gate.name for gate in bias_gates(report)} >= {"bias:wape:shop", "bias:predicted_to_actual:shop"}
 
 
-def test_clusters_are_those_of_the_problem(sensitive, tmp_path):
-    _, report = _step(sensitive, tmp_path, "first_release")
-    assert {row.clusters for row in report.rows if row.stage == "post"} == {14}
+def test_clusters_are_those_of_the_problem(sliced, tmp_path):
+    _, report = _step(sliced, tmp_path, "first_release")
+    found = {(row.n, row.clusters) for row in report.rows if row.column == "weekday" and row.n < 28}
+    assert found == {(4, 2)}  # two days of two shops
 
 
 def test_a_champion_that_was_scored_is_compared_with_and_another_is_not(sensitive, tmp_path):

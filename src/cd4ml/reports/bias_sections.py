@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cd4ml.reports.figures import Dot, dots
-from cd4ml.reports.formats import count, counted, dash, finite, limits, number, words
+from cd4ml.reports.formats import alike, count, counted, dash, finite, limits, number, words
 from cd4ml.reports.metric_view import MetricView, estimates
 from cd4ml.reports.page import Cell, Estimate, Figure, Grid, Section, Status, chips
 
@@ -209,16 +209,14 @@ def _dot(row: Json, label: str, note: str) -> Dot:
 def _findings(caption: str, rows: Sequence[Json], folded: str = "") -> list[Grid]:
     if not rows:
         return []
-    head = ("group", "measure", "status", "against", "in the group", "in the others",
-            "ratio or difference", "limit", "rows", "note")  # fmt: skip
+    head = ("group", "measure", "status", "against", "in the group", "ratio or difference", "limit", "rows", "note")  # fmt: skip
     cells: list[list[Cell]] = [
         [
             _group(row),
             _title(row),
             _status(row),
             _against(row),
-            dash(row.get("estimate")),
-            dash(row.get("reference")),
+            _values(row),
             _ratio(row),
             dash(row.get("margin")),
             count(row.get("n")),
@@ -243,10 +241,13 @@ def _note(row: Json) -> str:
 
 
 def _status(row: Json) -> Status:
-    status = str(row.get("status"))
-    if status != "waived" and row.get("waived"):
-        return Status(status, f"{words(status)}, waiver ended")
-    return Status(status, words(status))
+    return Status(str(row.get("status")), words(row.get("status")))
+
+
+def _values(row: Json) -> Estimate:
+    """Return the measure in the group, with that in the others below it."""
+    estimate, reference = alike([row.get("estimate"), row.get("reference")])
+    return Estimate(estimate, f"others {reference}" if reference != "–" else "")
 
 
 def _ratio(row: Json) -> Estimate:
