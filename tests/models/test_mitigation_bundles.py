@@ -15,7 +15,7 @@ from cd4ml.models.reload import replay_in_serving_runtime
 from cd4ml.models.runtime import FORMAT, Bundle, holdout_rows
 from cd4ml.steps.reproduce import reproduce
 from cd4ml.tables.dataset import Dataset
-from tests.models.bundles import contents
+from tests.models.bundles import contents, document
 from tests.models.treated_people import Made, hired, package, paid
 
 THRESHOLDS = "[{kind: group_thresholds, columns: [sex], min_rows: 100}]"
@@ -239,6 +239,22 @@ def test_packaging_again_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in sorted(found):
         if not name.startswith(("lineage", "card", "manifest")):
             assert found[name] == before[name], name
+
+
+def test_an_export_that_decides_otherwise_is_told(tmp_path: Path) -> None:
+    from cd4ml.adapters import problem_files
+    from cd4ml.models.export import to_onnx
+    from cd4ml.models.fit import fit
+
+    copy = Path(shutil.copytree(decided().work, tmp_path / "other"))
+    data, problem = Dataset.load(copy / "dataset"), problem_files.load(str(copy / "problem.json"))
+    rows = np.flatnonzero(data.role == 0)
+    X, turned = np.ascontiguousarray(data.X[rows]), 1 - data.y[rows]
+    other = fit(problem, problem.candidates[0], {}, X, turned, data.weight[rows], 7)
+    (copy / "model" / "model.onnx").write_bytes(to_onnx(other, list(data.names)))
+    package(copy)
+    found = document(copy, "checks/checks.json")["contract_problems"]
+    assert any("decisions of the export are not those of the estimator" in told for told in found)
 
 
 def test_a_treated_model_comes_out_again_from_its_snapshot(tmp_path: Path) -> None:

@@ -209,7 +209,8 @@ def _dot(row: Json, label: str, note: str) -> Dot:
 def _findings(caption: str, rows: Sequence[Json], folded: str = "") -> list[Grid]:
     if not rows:
         return []
-    head = ("group", "measure", "status", "against", "in the group", "ratio or difference", "limit", "rows", "note")  # fmt: skip
+    head = ("group", "measure", "status", "against", "in the group", "ratio or difference", "limit", "rows",
+            "note")  # fmt: skip
     cells: list[list[Cell]] = [
         [
             _group(row),
