@@ -8,6 +8,7 @@ from components.data.features.component import features
 from components.data.fingerprint.component import fingerprint
 from components.data.resolve.component import resolve
 from components.data.snapshot.component import snapshot
+from components.delivery.approval_page.component import approval_page
 from components.delivery.await_approval.component import await_approval
 from components.delivery.package.component import package
 from components.delivery.register.component import register
@@ -124,6 +125,11 @@ def training(
     with dsl.If(judged.outputs["Output"] != "reject", name="Not rejected"):
         kept = {**_pick(made, "problem", "evaluation"), **said, "bundle": bundle, "store": store}
         registered = with_store(on_cluster(register(**kept), "Register", cached=False))
+        known = {
+            name: one for name, one in {**proof, **said}.items() if name not in ("checks", "explanations")
+        }
+        page = approval_page(**_pick(made, "problem", "evaluation"), **known, registered=registered.output)
+        on_cluster(page, "Approver's page", cached=False)
         asked = {**_pick(made, "problem"), "verdict": said["verdict"], "bundle": bundle, "store": store}
         waiting = await_approval(**asked, wait_seconds=approval_wait_seconds).after(registered)
         with_signing_key(with_store(on_cluster(waiting, "Approval", cached=False)))

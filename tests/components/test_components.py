@@ -148,7 +148,7 @@ def test_the_step_that_a_body_calls_has_the_arguments_that_it_is_given(stage, na
     parameters = inspect.signature(getattr(importlib.import_module(module), step)).parameters.values()
     taken = {one.name for one in parameters if one.default is inspect.Parameter.empty}
     given = set(inspect.signature(loaded(stage, name).python_func).parameters)
-    renamed = {"expected", "lineage", "made", "out", "page", "task"}
+    renamed = {"expected", "lineage", "made", "out", "page", "reference", "task"}
     assert taken - renamed <= given
 
 

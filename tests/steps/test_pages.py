@@ -72,7 +72,7 @@ def test_the_approval_page_is_written_of_a_run_and_the_champions_bundle(trained,
         *paths,
         evaluation=trained / "evaluation",
         champion=trained / "bundle",
-        documents={"ledger": ledger},
+        ledger=ledger,
         standing={"state": "pending", "reason": "nobody has decided"},
     )
     text = paths[-1].read_text(encoding="utf-8")

@@ -66,7 +66,8 @@ def _lines(result: RunResult) -> Iterator[str]:
         version = f"{result.registered['name']}@{result.registered['version']}"
         yield f"Registered: {version}"
         if result.approval == "pending":
-            yield f"Waiting for a person: cd4ml models approve {version}, or cd4ml models reject {version}"
+            yield f"Waiting for a person ({result.out / 'approval.html'} has what there is to know):"
+            yield f"  cd4ml models approve {version}, or cd4ml models reject {version}"
     yield f"Report: {result.out / 'report.html'}"
     yield f"Slices: {result.out / 'slices.html'}"
     yield f"Bundle: {result.out / 'bundle'}"

@@ -26,8 +26,11 @@ def write_approval_page(
     out: Path,
     *,
     evaluation: Path | None = None,
+    bias: Path | None = None,
     champion: Path | None = None,
-    documents: dict[str, Path] | None = None,
+    ratchet: Path | None = None,
+    consumers: Path | None = None,
+    ledger: Path | None = None,
     standing: dict[str, Any] | None = None,
 ) -> None:
     """Write one self-contained HTML file to `out`.
@@ -37,28 +40,33 @@ def write_approval_page(
     reference : str
         What the commands of the page name, e.g. bike-demand@3.
     evaluation : Path, optional
-        Folder of the model's scores: metrics.json, evaluation.json and bias.json.
+        Folder of the model's scores: metrics.json, evaluation.json and, where treatments were tried,
+        mitigation.json.
+    bias, consumers : Path, optional
+        Folders of these checks.
     champion : Path, optional
-        The champion's bundle; without it the page says that there is none.
-    documents : dict of str to Path, optional
-        The files of `ratchet`, `mitigation`, `consumers` and `ledger`, those that were made.
+        The champion's bundle, or the folder of its predictions; the page says so when there is none.
+    ratchet, ledger : Path, optional
+        Files on the champion and on the looks at the holdout.
     standing : dict, optional
         What was decided already.
     """
     from cd4ml.adapters.storage.atomic import write_text
     from cd4ml.reports.approval_page import approval_page
 
-    scores = {} if evaluation is None else _scores(evaluation)
+    folders = {"metrics": evaluation, "evaluation": evaluation, "mitigation": evaluation, "bias": bias}
+    files = {name: folder / f"{name}.json" for name, folder in folders.items() if folder}
+    files |= {"consumers": consumers / "consumers.json"} if consumers else {}
+    files |= {name: path for name, path in {"ratchet": ratchet, "ledger": ledger}.items() if path}
     html = approval_page(
         reference=reference,
         problem=problem_of(problem).model_dump(mode="json"),
         verdict=read(verdict),
         card=read(bundle / "card.json"),
         papers=_papers(bundle),
-        champion=None if champion is None else _papers(champion),
+        champion=(_papers(champion) or None) if champion else None,
         standing=standing,
-        **scores,
-        **{name: read(path) for name, path in (documents or {}).items()},
+        **{name: read(path) for name, path in files.items() if path.exists()},
     )
     write_text(out, html)
 
@@ -68,10 +76,4 @@ def _papers(bundle: Path) -> dict[str, Any]:
     from cd4ml.reports.changes_sections import PAPERS
 
     paths = {name: bundle / f"{name}.json" for name in PAPERS}
-    return {name: read(path) for name, path in paths.items() if path.exists()}
-
-
-def _scores(evaluation: Path) -> dict[str, Any]:
-    names = ("metrics", "evaluation", "bias")
-    paths = {name: evaluation / f"{name}.json" for name in names}
     return {name: read(path) for name, path in paths.items() if path.exists()}

@@ -35,7 +35,7 @@ def package_model(
     lineage : dict of str to str
         The fingerprint's hashes, `git_commit` and `git_branch`.
     bias : Path, optional
-        Folder of the bias check; that of the evaluation by default.
+        Folder of the bias check; without it the bundle says nothing of bias.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def package_model(
     from cd4ml.tables.dataset import Dataset
 
     found, data, judged = problem_of(problem), Dataset.load(dataset), load_model(model)
-    metrics, fairness = read(evaluation / "metrics.json"), read((bias or evaluation) / "bias.json")
+    metrics, fairness = read(evaluation / "metrics.json"), _bias(bias)
     origin, page = _lineage(found, judged, snapshot, model, lineage), read(evaluation / "evaluation.json")
     tried = model / "mitigation.json"
     papers = Papers(metrics, origin, fairness, data.meta, page, read(tried) if tried.is_file() else None)
@@ -66,6 +66,14 @@ def package_model(
         "latency_p99_ms": measured["latency"]["p99_ms"],
         "bundle_bytes": float(sum(path.stat().st_size for path in out.rglob("*") if path.is_file())),
     }
+
+
+def _bias(folder: Path | None) -> dict[str, Any] | None:
+    """Return what the bias check found of the model itself: a bundle is the same whoever is champion."""
+    if folder is None:
+        return None
+    found: dict[str, Any] = read(folder / "bias.json")
+    return {**found, "rows": [row for row in found["rows"] if row["against"] != "champion"]}
 
 
 def _lineage(

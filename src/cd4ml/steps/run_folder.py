@@ -27,6 +27,7 @@ DOCUMENTS = (
     "ratchet.json",
     "report.html",
     "slices.html",
+    "approval.html",
     "profile.html",
 )
 """What users read, beside the bundle."""
@@ -93,11 +94,14 @@ class RunFolder:
         return identity, started
 
     def gather(self, bundle: Path, documents: Mapping[str, Path]) -> None:
-        """Copy the bundle and the documents by name; each of them is replaced as a whole."""
+        """Copy the bundle and the documents by name, each as a whole; those of a run before are removed."""
         with atomic.directory(self.path / BUNDLE) as folder:
             shutil.copytree(bundle, folder, dirs_exist_ok=True)
-        for name, source in documents.items():
-            atomic.write_bytes(self.path / name, source.read_bytes())
+        for name in DOCUMENTS:
+            if name in documents:
+                atomic.write_bytes(self.path / name, documents[name].read_bytes())
+            else:
+                (self.path / name).unlink(missing_ok=True)
 
     def finish(self, state: Mapping[str, Any]) -> None:
         """Record a complete run with the hashes of its files."""

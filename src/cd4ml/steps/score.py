@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cd4ml.steps.bias import Predictions, bias_report
 from cd4ml.steps.documents import problem_of, read
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ __all__ = ["score_model"]
 
 
 def score_model(problem: Path, snapshot: Path, dataset: Path, model: Path, out: Path) -> dict[str, Any]:
-    """Write metrics.json, bias.json, evaluation.json, improvements.json and predictions to `out`.
+    """Write metrics.json, evaluation.json, improvements.json and predictions to `out`.
 
     `decisions.npy` has who is called positive (0 or 1), by the model's treatment where it has one;
     mitigation.json which treatments were tried, or what some would do where none was asked for.
@@ -49,10 +48,8 @@ def score_model(problem: Path, snapshot: Path, dataset: Path, model: Path, out: 
     )
     page["importances"] = permutation_importance(found, judged.onnx, data, seed=found.search.seed)
     improvements = evaluation.compare(found, holdout, predicted, decisions)
-    ours = Predictions(predicted, decisions, order)
     with atomic.directory(out) as folder:
         atomic.write_json(folder / "metrics.json", metrics)
-        atomic.write_json(folder / "bias.json", bias_report(found, data, ours).to_dict())
         atomic.write_json(folder / "evaluation.json", page)
         atomic.write_json(folder / "improvements.json", {k: v.to_dict() for k, v in improvements.items()})
         np.save(folder / "predictions.npy", predicted)

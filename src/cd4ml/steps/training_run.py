@@ -72,7 +72,7 @@ def run_training(
     problem, data, store : str
         A problem's name, path or URL; the sources; the store ("" for the default one).
     out : Path
-        Gets verdict.json, metrics.json, bias.json, report.html, profile.html and bundle/.
+        Gets bundle/ and the documents of `RunFolder`: verdict.json, metrics.json, bias.json, report.html, ...
     runner : str
         "subprocess" or "docker".
     note : callable
@@ -133,8 +133,9 @@ def _run(
 
 
 def _documents(run: LocalRun) -> dict[str, Path]:
+    """Return what users read, by the name that it gets; a rejected model has no page for an approver."""
     evaluation = run.path("score", "evaluation")
-    return {
+    found = {
         "verdict.json": run.path("judge-model", "verdict"),
         "verdict.md": run.path("judge-model", "markdown"),
         "metrics.json": evaluation / "metrics.json",
@@ -142,9 +143,12 @@ def _documents(run: LocalRun) -> dict[str, Path]:
         "explanations.json": run.path("explain-model", "explanations") / "explanations.json",
         "ratchet.json": run.path("judge-model", "ratchet"),
         "report.html": run.path("report", "report"),
-        "profile.html": run.path("snapshot", "profile"),
         "slices.html": run.path("explore-slices", "page"),
+        "profile.html": run.path("snapshot", "profile"),
     }
+    if run.parameters("register"):
+        found["approval.html"] = run.path("approval-page", "page")
+    return found
 
 
 def _absolute(reference: str) -> str:

@@ -123,7 +123,8 @@ def _blocks(
 
 
 def _pairs(measure: Measure, champion: Sample) -> bool:
-    return measure.judged and measure.stage == "post" and measure.applies(champion)
+    """Whether both models can be held against each other: bins of a distance are those of one model."""
+    return measure.judged and measure.stage == "post" and measure.pair is None and measure.applies(champion)
 
 
 def _bin_count(term: Term, sample: Sample) -> int:
