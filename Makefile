@@ -35,6 +35,9 @@ test-s3: install ## Store, registry and a run on an S3 server (CD4ML_TEST_S3_END
 test-loop: install ## The README's tour and the shipped problems at full size (real tables: CD4ML_TEST_DATA)
 	@$(PYTEST) -m loop $(PYTEST_ARGS)
 
+test-simulations: install ## Hold the promised error rates of the statistics by simulation, with fixed seeds
+	@$(PYTEST) -n 2 -m simulations $(PYTEST_ARGS)
+
 test-faults: install ## Kill a run at random points and compare with an undisturbed one
 	@$(PYTEST) -m faults $(PYTEST_ARGS)
 
@@ -59,4 +62,4 @@ clean: ## Remove what was made here: .venv, caches, out
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov build dist out src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install run test test-browser test-s3 test-loop test-faults bench lint generate check-generated check clean
+.PHONY: help install run test test-browser test-s3 test-loop test-simulations test-faults bench lint generate check-generated check clean

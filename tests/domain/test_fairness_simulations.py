@@ -13,6 +13,8 @@ from tests.domain.fairness_worlds import decisions, forecasts, one_column, shock
 TODAY = date(2026, 1, 1)
 SLICES = 400
 
+pytestmark = [pytest.mark.simulations, pytest.mark.timeout(600)]
+
 
 def _check(seed, *, boost=1.0, own=0.1, rows=224):
     """Return the rows of a check of 400 slices over 28 days; slice 7 may have a larger error."""

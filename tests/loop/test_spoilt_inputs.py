@@ -135,6 +135,7 @@ def test_rows_that_break_the_contract_are_set_aside_and_counted(name, tmp_path):
     assert counted["reasons"] and max(counted["reasons"].values()) <= rows  # a row may have two reasons
 
 
+@pytest.mark.loop
 def test_a_run_goes_on_without_the_rows_that_were_set_aside(tmp_path):
     QUARANTINED["an orphan key"][0](tmp_path / "shop")
     done = run(tmp_path / "shop", tmp_path / "out", tmp_path / "store")

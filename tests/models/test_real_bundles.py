@@ -14,6 +14,7 @@ from cd4ml.adapters.signing import SIGNING_KEY, VERIFY_KEY
 from cd4ml.adapters.storage import atomic
 from cd4ml.errors import DataError
 from cd4ml.models.runtime import Bundle, holdout_rows
+from cd4ml.steps.bias import check_bias
 from cd4ml.steps.features import build_features
 from cd4ml.steps.package import package_model
 from cd4ml.steps.score import score_model
@@ -45,18 +46,12 @@ def made(name: str, data: Path, work: Path, **changes: Any) -> Path:
         search_family(problem_file, dataset, task, results[-1])
     choose_model(problem_file, dataset, results, work / "model")
     score_model(problem_file, snapshot, dataset, work / "model", work / "evaluation")
+    atomic.write_json(work / "champion" / "champion.json", {"status": "first_release"})
+    paths = (problem_file, snapshot, dataset, work / "model", work / "evaluation")
+    check_bias(*paths, work / "champion", work / "bias")
     lineage = {key: key * 8 for key in ("data", "problem", "lock", "code")} | {"git_commit": "c0ffee+changes"}
     with environment(**{SIGNING_KEY: None, VERIFY_KEY: None}):
-        package_model(
-            problem_file,
-            snapshot,
-            dataset,
-            work / "model",
-            work / "evaluation",
-            lineage,
-            work / "bundle",
-            work / "checks",
-        )
+        package_model(*paths, lineage, work / "bundle", work / "checks", work / "bias")
     return work
 
 
