@@ -11,8 +11,8 @@ from tests.reports.sample_parts import interval
 Json = dict[str, Any]
 
 
-def card() -> Json:
-    scores = [
+def _scores() -> list[Json]:
+    return [
         {
             "metric": "roc_auc",
             "better": "higher",
@@ -26,6 +26,9 @@ def card() -> Json:
             "baselines": {"prior": interval(0.5, 0.01)},
         },
     ]
+
+
+def card() -> Json:
     rows = [
         {"column": "sex", "slice": "Female", "n": 5421, "value": interval(0.94, 0.01)},
         {"column": "sex", "slice": "Male", "n": 10860, "value": None},
@@ -59,7 +62,7 @@ def card() -> Json:
             "level": 0.95,
             "cluster": "row",
             "holdout": {"rows": 16281, "clusters": 16281},
-            "scores": scores,
+            "scores": _scores(),
         },
         "slices": {"metric": "roc_auc", "most": 8, "rows": rows},
         "groups": {"columns": ["sex", "race"], "rows": told, "of": len(told)},

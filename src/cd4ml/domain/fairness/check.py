@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cd4ml.domain.bootstrap import resample
 from cd4ml.domain.fairness.catalogue import DEFAULT_BLOCKING
-from cd4ml.domain.fairness.findings import Question, find_findings
+from cd4ml.domain.fairness.findings import Finding, Question, find_findings
 from cd4ml.domain.fairness.measure import Measure, Sample
 from cd4ml.domain.fairness.rows import BiasReport, BiasRow
 from cd4ml.domain.fairness.slices import Slices
@@ -58,9 +58,9 @@ def check_bias(  # noqa: PLR0913 - keywords
     today : date
         Day on which waivers are held against.
     cluster : array of shape (n,), optional
-        What rows depend on together; None takes each row for its own cluster.
+        What rows depend on together; None takes each row for its own.
     references : mapping of str to str, optional
-        Reference group by column, in place of the policy's; the largest group where none is named.
+        Groups by column in place of the policy's; the largest where none is named.
     champion : Sample, optional
         The same rows as the champion predicts them.
     champion_margin_fraction : float
@@ -73,23 +73,29 @@ def check_bias(  # noqa: PLR0913 - keywords
     UsageError
         If slices, cluster or champion have other rows than the sample, or a reference group has none.
     """
+    _check_rows(sample, slices, champion)
+    design = resample(sample.y.size, cluster, resamples=resamples, level=level, seed=seed)
+    asked = [measure for measure in measures if measure.applies(sample)]
+    groups = policy.references if references is None else references
+    question = Question(sample, asked, policy, design, groups, champion, champion_margin_fraction)
+    findings = _ordered(question, slices)
+    task = "regression" if sample.decision is None else "classification"
+    block = frozenset(DEFAULT_BLOCKING[task] if policy.block is None else policy.block)
+    found = settle(findings, block, policy, today)
+    return BiasReport(tuple(found), _summary(found, policy, today), policy.alpha)
+
+
+def _check_rows(sample: Sample, slices: Slices, champion: Sample | None) -> None:
     rows = sample.y.size
     lengths = {column.codes.size for column in slices} | ({champion.y.size} if champion else set())
     if lengths - {rows}:
         raise UsageError(f"slices and champion must have the sample's {rows} rows; found {sorted(lengths)}")
-    design = resample(rows, cluster, resamples=resamples, level=level, seed=seed)
-    asked = [measure for measure in measures if measure.applies(sample)]
-    question = Question(
-        sample,
-        asked,
-        policy,
-        design,
-        policy.references if references is None else references,
-        champion,
-        champion_margin_fraction,
-    )
-    order = {measure.name: number for number, measure in enumerate(asked)}
-    findings = [
+
+
+def _ordered(question: Question, slices: Slices) -> list[Finding]:
+    """Return the findings of all columns, each by measure and by what it is held against."""
+    order = {measure.name: number for number, measure in enumerate(question.measures)}
+    return [
         finding
         for column in slices
         for finding in sorted(
@@ -97,10 +103,6 @@ def check_bias(  # noqa: PLR0913 - keywords
             key=lambda found: (order[found.facts["metric"]], _rank(found.facts["against"])),
         )
     ]
-    task = "regression" if sample.decision is None else "classification"
-    block = frozenset(DEFAULT_BLOCKING[task] if policy.block is None else policy.block)
-    found = settle(findings, block, policy, today)
-    return BiasReport(tuple(found), _summary(found, policy, today), policy.alpha)
 
 
 def merge(
