@@ -196,11 +196,20 @@ def test_gates_are_written_in_their_units_with_limit_and_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "above"), [("threshold:wape", False), ("threshold:r2", True), ("baseline:x:wape", True)]
+    ("name", "bound", "above"),
+    [
+        ("threshold:wape", 0.4, False),
+        ("threshold:r2", 0.4, True),
+        ("baseline:x:wape", 0.4, True),
+        ("bias:selection_rate:sex", 0.8, True),
+        ("bias:post:sex", -0.1, True),
+        ("bias:pre:sex", 0.1, False),
+        ("bias:mae:city", 1.25, False),
+    ],
 )
-def test_the_picture_of_a_gate_shades_the_allowed_side(name: str, above: bool) -> None:
+def test_the_picture_of_a_gate_shades_the_allowed_side(name: str, bound: float, above: bool) -> None:
     inputs = samples.regression()
-    gate = {**inputs["verdict"]["gates"][2], "name": name, "measured": 0.5, "limit": 0.4}
+    gate = {**inputs["verdict"]["gates"][2], "name": name, "measured": 0.5, "limit": bound}
     inputs["verdict"]["gates"] = [gate]
     tags = [found for _, found in Page(report_page(**inputs)).tags]
     allowed = next(found for found in tags if found.get("class") == "allowed")

@@ -20,6 +20,7 @@ _SHARES = {"contract", "baseline"}
 _UNITS = {"latency": " ms"}
 _AT_LEAST = {"baseline"}
 """Kinds of gates whose value must lie above the limit, as that of metrics where higher is better must."""
+_LEAST_RATIO = 0.5
 _GAUGE_WIDTH = 132.0
 
 
@@ -64,9 +65,16 @@ def _row(gate: Json) -> list[Cell]:
     ]
 
 
-def _higher_is_better(name: str) -> bool:
+def _higher_is_better(name: str, limit: float) -> bool:
+    """Whether the allowed side lies above the limit.
+
+    A gate of bias shows the limit that its worst row is at: the lower one of a difference is negative, that of
+    a ratio of rates is near 1 from below, and all others are upper ones.
+    """
     kind, _, rest = name.partition(":")
     metric = METRICS.get(rest)
+    if kind == "bias":
+        return limit < 0 or _LEAST_RATIO <= limit <= 1
     return kind in _AT_LEAST or (kind == "threshold" and metric is not None and metric.higher_is_better)
 
 
@@ -81,7 +89,7 @@ def _gauge(gate: Json, name: str) -> Markup | str:
     x = Scale.over(values, 4, _GAUGE_WIDTH - 4, room=0.12)
     # The numbers stand in the cells before: the picture says nothing more to a screen reader.
     canvas = Canvas(22, "", width=_GAUGE_WIDTH)
-    start, end = (x(limit), x.end) if _higher_is_better(name) else (x.start, x(limit))
+    start, end = (x(limit), x.end) if _higher_is_better(name, limit) else (x.start, x(limit))
     canvas.box(x.start, 4, x.end - x.start, 14, "track")
     canvas.box(start, 4, end - start, 14, "allowed")
     canvas.line(x(limit), 2, x(limit), 20, "limit")
