@@ -68,7 +68,7 @@ def _row(gate: Json) -> list[Cell]:
 def _higher_is_better(name: str, limit: float) -> bool:
     """Whether the allowed side lies above the limit.
 
-    A gate of bias shows the limit that its worst row is at: the lower one of a difference is negative, that of
+    A bias gate shows the limit that its worst row is at: the lower one of a difference is negative, that of
     a ratio of rates is near 1 from below, and all others are upper ones.
     """
     kind, _, rest = name.partition(":")
