@@ -43,6 +43,7 @@ def test_rows_in_are_rows_used_and_set_aside_and_filtered(finished):
     assert "900 rows in: 900 used, 0 quarantined, 0 filtered" in gates["contract"]["reason"]
 
 
+@pytest.mark.loop
 def test_a_run_in_a_moved_place_with_one_value_changed_is_a_new_snapshot_and_a_new_run(finished):
     place, _ = finished
     shop, out, store = place / "shop", place / "out", place / "store"
@@ -100,6 +101,7 @@ def test_a_rejected_model_is_reported_and_not_registered(tmp_path):
     assert registered(tmp_path / "store") == []
 
 
+@pytest.mark.loop
 def test_a_classification_ends_with_machine_readable_words_alone(tmp_path):
     shop = write_shop(tmp_path / "shop", sold_out(sales()))
     (shop / "problem.yaml").write_text(CLASSIFICATION)

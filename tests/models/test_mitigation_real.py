@@ -11,7 +11,7 @@ from cd4ml.adapters import problem_files
 from cd4ml.models.runtime import Bundle, holdout_rows
 from tests.models.test_real_bundles import data_folder, made
 
-pytestmark = pytest.mark.xdist_group("mitigation_real")
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
