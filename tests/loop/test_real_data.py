@@ -29,6 +29,7 @@ FILES = (
     "explanations.json",
     "ratchet.json",
     "report.html",
+    "card.html",
     "slices.html",
     "profile.html",
 )

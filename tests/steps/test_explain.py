@@ -11,11 +11,12 @@ import pytest
 from cd4ml.adapters.problem_files import load, loads
 from cd4ml.domain.proxies import Proxy, proxy_gates
 from cd4ml.features.plan import compile_plan
+from cd4ml.features.sources import holders
 from cd4ml.models.fit import fit
 from cd4ml.models.importance import permutation_importance
 from cd4ml.models.persist import export_model, save_model
 from cd4ml.models.search import Refit
-from cd4ml.steps.explain import explain_model, holders
+from cd4ml.steps.explain import explain_model
 from cd4ml.steps.features import build_features
 from cd4ml.steps.fingerprint import fingerprint, resolve_problem
 from cd4ml.steps.snapshot import take_snapshot

@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from cd4ml.steps.approval_page import write_approval_page, write_card_page
+from cd4ml.reports.card_page import card_page
+from cd4ml.steps.approval_page import write_approval_page
 from cd4ml.steps.slices_page import write_slices_page
 from cd4ml.tables.dataset import Dataset
 from tests.steps.small_run import train
@@ -49,11 +50,10 @@ def test_the_champion_stands_beside_the_model_where_it_was_scored(trained, tmp_p
     assert [one["name"] for one in data_of(paths[-1])["predictions"]][:2] == ["model", "champion"]
 
 
-def test_the_card_of_a_bundle_is_written_as_a_page(trained, tmp_path):
-    write_card_page(trained / "bundle", tmp_path / "card.html")
-    text = (tmp_path / "card.html").read_text(encoding="utf-8")
-    assert "Bakery" in text and "Intended use" in text
+def test_the_card_of_a_bundle_is_a_page(trained):
     card = json.loads((trained / "bundle" / "card.json").read_text(encoding="utf-8"))
+    text = card_page(card)
+    assert "Bakery" in text and "Intended use" in text
     assert f"{card['metrics']['scores'][0]['model']['estimate']:.4g}" in text
 
 

@@ -22,8 +22,9 @@ def report(
     consumers: Input[Artifact],
     ratchet: Input[Artifact],
     report: Output[HTML],
+    card: Output[HTML],
 ) -> None:
-    """Write the page that shows the whole run.
+    """Write the page that shows the whole run, and the model card.
 
     Args:
         problem: The problem as JSON.
@@ -42,6 +43,7 @@ def report(
 
     Returns:
         report: One self-contained page.
+        card: The model card as one.
     """
     from pathlib import Path
 
@@ -51,4 +53,5 @@ def report(
     results = {"evaluation": evaluation, "checks": checks, "bundle": bundle, "verdict": verdict}
     judged = {"bias": bias, "explanations": explanations, "ledger": ledger}
     named = {**inputs, **results, **judged, "consumers": consumers, "ratchet": ratchet, "out": report}
+    named["card"] = card
     step(**{name: Path(one.path) for name, one in named.items()})

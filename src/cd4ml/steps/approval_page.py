@@ -1,4 +1,4 @@
-"""Write the pages that people decide by: the model card, and what an approver needs."""
+"""Write the page that an approver decides by."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ from typing import Any
 
 from cd4ml.steps.documents import problem_of, read
 
-__all__ = ["write_approval_page", "write_card_page"]
-
-
-def write_card_page(bundle: Path, out: Path) -> None:
-    """Write the card of a bundle as one self-contained HTML file to `out`."""
-    from cd4ml.adapters.storage.atomic import write_text
-    from cd4ml.reports.card_page import card_page
-
-    write_text(out, card_page(read(bundle / "card.json")))
+__all__ = ["write_approval_page"]
 
 
 def write_approval_page(

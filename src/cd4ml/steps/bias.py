@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
     from cd4ml.domain.bootstrap import FloatArray
     from cd4ml.domain.fairness.measure import Measure, Sample
-    from cd4ml.domain.fairness.rows import BiasReport
+    from cd4ml.domain.fairness.rows import BiasReport, BiasRow
+    from cd4ml.domain.fairness.slices import Slices
     from cd4ml.problem import Bias, Problem
     from cd4ml.tables.dataset import Dataset
 
 __all__ = ["Predictions", "bias_report", "check_bias", "decided"]
 
 DAY_SECONDS = 86_400.0
+FLIP_ROWS = 5_000
 
 
 def check_bias(
@@ -139,7 +141,31 @@ def bias_report(
                 seed=problem.search.seed,
             )
         )
+    flips = _flips(problem, data, ours, build_slices(groups, depth, policy.min_rows))
+    reports.append(replace(reports[-1], rows=tuple(flips)))
     return merge(reports, policy, now, informs=() if problem.sensitive else tuple(slices_of))
+
+
+def _flips(problem: Problem, data: Dataset, ours: Predictions, slices: Slices) -> list[BiasRow]:
+    """Return the flip test of each slice, over at most FLIP_ROWS rows: near others take time to find."""
+    import numpy as np
+
+    from cd4ml.domain.fairness.flip_rows import flip_rows
+    from cd4ml.domain.halving import nested_sample
+    from cd4ml.features.plan import compile_plan
+    from cd4ml.features.sources import holders
+
+    decision, held = decided(problem, ours), np.flatnonzero(data.role == 1)
+    if decision is None or not problem.sensitive:
+        return []
+    plan = compile_plan(problem)
+    sensitive = {name for column in problem.sensitive for name in holders(plan, column, data.names)}
+    alike = [position for position, name in enumerate(data.names) if name not in sensitive]
+    if not alike:
+        return []
+    chosen = nested_sample(held.size, min(held.size, FLIP_ROWS), problem.search.seed)
+    columns = replace(slices, columns=tuple(replace(one, codes=one.codes[chosen]) for one in slices.columns))
+    return flip_rows(data.X[held[chosen]][:, alike], decision[chosen], columns, data.cluster[held[chosen]])
 
 
 def _asked(problem: Problem) -> list[Measure]:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from cd4ml.steps.documents import problem_of, read
 
 if TYPE_CHECKING:
-    from cd4ml.features.plan import FeaturePart, Plan
     from cd4ml.models.explain.document import Context
     from cd4ml.problem import Problem
     from cd4ml.tables.dataset import Dataset
 
-__all__ = ["explain_model", "holders"]
+__all__ = ["explain_model"]
 
 
 def explain_model(problem: Path, dataset: Path, model: Path, evaluation: Path, out: Path) -> dict[str, Any]:
@@ -61,6 +60,7 @@ def _progress(line: str) -> None:
 
 def _context(problem: Problem, data: Dataset) -> Context:
     from cd4ml.features.plan import CategoryFeature, compile_plan
+    from cd4ml.features.sources import holders
     from cd4ml.models.explain.document import Context
 
     plan, vocabularies = compile_plan(problem), data.state.vocabularies
@@ -74,31 +74,3 @@ def _context(problem: Problem, data: Dataset) -> Context:
         columns=columns,
         direct={name: holders(plan, name, data.names) for name in columns},
     )
-
-
-def holders(plan: Plan, column: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the features that are the column, its past, or an expression over it."""
-    parts = [feature.name for feature in plan.features if column in _sources(plan, feature)]
-    return tuple(name for name in names if any(name == part or _coded(name, part) for part in parts))
-
-
-def _coded(name: str, part: str) -> bool:
-    """Whether a feature is one of the columns that a one-hot category became."""
-    return part.endswith("=") and name.startswith(part)
-
-
-def _sources(plan: Plan, feature: FeaturePart) -> set[str]:
-    """Return the columns of which a feature is made, by expressions and not by joins."""
-    from cd4ml.features.layout import Derive
-
-    if hasattr(feature, "series"):
-        start = plan.series[feature.series].of
-    elif hasattr(feature, "column"):
-        start = feature.column
-    else:
-        return set()
-    found = {start}
-    for operation in reversed(plan.layout.operations):
-        if isinstance(operation, Derive) and operation.name in found:
-            found |= operation.needs
-    return found

@@ -24,9 +24,11 @@ def write_report(
     consumers: Path,
     ratchet: Path,
     out: Path,
+    card: Path,
 ) -> None:
-    """Write one self-contained HTML file to `out` from what the steps before wrote."""
+    """Write what the steps before found as one self-contained page to `out`, the model card as one to `card`."""
     from cd4ml.adapters.storage.atomic import write_text
+    from cd4ml.reports.card_page import card_page
     from cd4ml.reports.report import report_page
 
     html = report_page(
@@ -48,3 +50,4 @@ def write_report(
         checks=read(checks / "checks.json"),
     )
     write_text(out, html)
+    write_text(card, card_page(read(bundle / "card.json")))

@@ -26,6 +26,7 @@ DOCUMENTS = (
     "explanations.json",
     "ratchet.json",
     "report.html",
+    "card.html",
     "slices.html",
     "approval.html",
     "profile.html",

@@ -143,6 +143,7 @@ def _documents(run: LocalRun) -> dict[str, Path]:
         "explanations.json": run.path("explain-model", "explanations") / "explanations.json",
         "ratchet.json": run.path("judge-model", "ratchet"),
         "report.html": run.path("report", "report"),
+        "card.html": run.path("report", "card"),
         "slices.html": run.path("explore-slices", "page"),
         "profile.html": run.path("snapshot", "profile"),
     }
