@@ -26,7 +26,7 @@ def write_report(
     out: Path,
     card: Path,
 ) -> None:
-    """Write what the steps before found as one self-contained page to `out`, the model card as one to `card`."""
+    """Write what the steps before found as one self-contained page to `out`, the model card to `card`."""
     from cd4ml.adapters.storage.atomic import write_text
     from cd4ml.reports.card_page import card_page
     from cd4ml.reports.report import report_page

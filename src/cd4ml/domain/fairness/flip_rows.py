@@ -18,7 +18,7 @@ def flip_rows(
     """Return a row for each slice that has rows inside and outside.
 
     A row's `ratio` is the net share of decisions that would turn positive among alike others, `estimate` the
-    share that would turn at all. There is no interval, so that no limit is asked and nothing is passed: `margin` is None.
+    share that would turn at all. There is no interval: no limit is asked (`margin` is None), nothing passes.
 
     Parameters
     ----------
