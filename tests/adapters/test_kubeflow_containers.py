@@ -99,6 +99,7 @@ def test_no_container_outlives_the_process_that_asked_for_it(docker, tiny, tmp_p
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_until(lambda: not docker.state.containers)
+    assert not docker.state.containers
 
 
 def test_without_an_engine_nothing_starts(tiny, tmp_path):
