@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -69,3 +71,22 @@ def test_starting_up_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
     assert done.stdout.strip().endswith("[]")
+
+
+def test_ctrl_c_ends_a_command_with_one_line(tmp_path):
+    """Of a simulation that would take minutes; what it wrote aside is removed."""
+    words = ["data", "simulate", "--rows", "50000000", "--out", str(tmp_path / "shop")]
+    # A background process of some shells ignores SIGINT, and a child would inherit that.
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    code += "from cd4ml.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not any((tmp_path / "shop").glob(".*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert [line for line in said.splitlines() if line] == [
+        "stopped; nothing half-made is kept, and the same command goes on from what was done"
+    ]
+    assert not (tmp_path / "shop" / "train.csv").exists()

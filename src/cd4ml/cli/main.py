@@ -24,6 +24,8 @@ NOUNS = {
     "run": "Run the training pipeline here: data in, a judged and packaged model out.",
     "runs": "What was run: list, compare, trend.",
 }
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT."""
 
 
 def build(arguments: list[str]) -> typer.Typer:
@@ -70,10 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         build(arguments)(arguments, prog_name="cd4ml")
     except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # Typer turns Ctrl-C into this code and an empty line
+            note("stopped; nothing half-made is kept, and the same command goes on from what was done")
         return stop.code if isinstance(stop.code, int) else 0
-    except KeyboardInterrupt:
-        note("stopped")
-        return 130
     except Cd4mlError as error:
         return _failed(error, error.exit_code, "error")
     except Exception as error:  # the last line of defence: one line, never a traceback
