@@ -6,12 +6,14 @@ from datetime import date
 import numpy as np
 import pytest
 
+from cd4ml.adapters.manifest import bundle_id
 from cd4ml.domain.fairness.gate import bias_gates
 from cd4ml.domain.fairness.rows import BiasReport
 from cd4ml.problem import Problem
 from cd4ml.steps.bias import Predictions, bias_report, check_bias, decided
 from cd4ml.steps.features import build_features
 from cd4ml.steps.fingerprint import fingerprint, resolve_problem
+from cd4ml.steps.package import package_model
 from cd4ml.steps.score import score_model
 from cd4ml.steps.search import choose_model, plan_search, search_family
 from cd4ml.steps.snapshot import take_snapshot
@@ -92,6 +94,20 @@ def test_a_champion_that_was_scored_is_compared_with_and_another_is_not(sensitiv
     assert all(row.ratio < 1 for row in found if row.metric == "wape")
     assert first == unreadable
     assert tuple(row for row in first.rows if row.against == "champion") == ()
+
+
+def test_a_bundle_is_the_same_whoever_is_champion(sensitive, tmp_path):
+    names = ("problem.json", "snapshot", "dataset", "model", "evaluation")
+    lineage = {key: key for key in ("data", "problem", "lock", "code")}
+    bundles = []
+    for status in ("scored", "first_release"):
+        out = tmp_path / status
+        _step(sensitive, out, status, factor=1.5)
+        paths = [sensitive / name for name in names]
+        package_model(*paths, lineage, out / "bundle", out / "checks", out / "bias")
+        bundles.append(out / "bundle")
+    assert json.loads((bundles[0] / "bias.json").read_text())["rows"]
+    assert bundle_id(bundles[0]) == bundle_id(bundles[1])
 
 
 def test_slices_that_are_not_sensitive_inform_and_have_no_gate(sliced, tmp_path):

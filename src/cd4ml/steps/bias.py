@@ -37,6 +37,9 @@ def check_bias(
 ) -> dict[str, float]:
     """Write bias.json to `out`: training rows before training, holdout rows after it.
 
+    `model.json` beside it is the same without the champion: what a bundle may say, whoever is champion. It is
+    computed apart, since the rows of one report are corrected for each other.
+
     Parameters
     ----------
     evaluation : Path
@@ -60,9 +63,12 @@ def check_bias(
     features = np.ascontiguousarray(data.X[data.role == 1]) if quantile else None
     order = None if quantile is None or features is None else quantile.predict(features)
     ours = Predictions.read(evaluation, order)
-    report = bias_report(found, data, ours, _champion(champion))
+    other = _champion(champion)
+    own = bias_report(found, data, ours)
+    report = own if other is None else bias_report(found, data, ours, other)
     with atomic.directory(out) as folder:
         atomic.write_json(folder / "bias.json", report.to_dict())
+        atomic.write_json(folder / "model.json", own.to_dict())
     counts = {name: float(count) for name, count in report.summary["status"].items()}
     return counts | {"rows": float(len(report.rows)), "blocking": float(report.families["blocking"])}
 

@@ -48,7 +48,8 @@ def package_model(
     from cd4ml.tables.dataset import Dataset
 
     found, data, judged = problem_of(problem), Dataset.load(dataset), load_model(model)
-    metrics, fairness = read(evaluation / "metrics.json"), _bias(bias)
+    # A bundle is the same whoever is champion.
+    metrics, fairness = read(evaluation / "metrics.json"), read(bias / "model.json") if bias else None
     origin, page = _lineage(found, judged, snapshot, model, lineage), read(evaluation / "evaluation.json")
     tried = model / "mitigation.json"
     papers = Papers(metrics, origin, fairness, data.meta, page, read(tried) if tried.is_file() else None)
@@ -66,14 +67,6 @@ def package_model(
         "latency_p99_ms": measured["latency"]["p99_ms"],
         "bundle_bytes": float(sum(path.stat().st_size for path in out.rglob("*") if path.is_file())),
     }
-
-
-def _bias(folder: Path | None) -> dict[str, Any] | None:
-    """Return what the bias check found of the model itself: a bundle is the same whoever is champion."""
-    if folder is None:
-        return None
-    found: dict[str, Any] = read(folder / "bias.json")
-    return {**found, "rows": [row for row in found["rows"] if row["against"] != "champion"]}
 
 
 def _lineage(
