@@ -10,6 +10,7 @@ Cd4mlError                      exit 1   anything that is ours
 │   ├── SourceError                      a source cannot be read as what it should be
 │   ├── ContractError                    a snapshot broke a rule whose severity is refuse
 │   ├── MetricError                      a metric has no finite value; names the rows
+│   ├── RowError                         a row breaks a model's contract; knows row, field, found, allowed
 │   └── IntegrityError                   bytes are not what their hash or signature promised
 ├── RolledBack                  exit 5   a rollout was taken back
 └── ServiceError                exit 6   something outside cannot be reached; trying again may help
@@ -35,6 +36,7 @@ __all__ = [
     "NotFoundError",
     "ProblemError",
     "RolledBack",
+    "RowError",
     "ServiceError",
     "SourceError",
     "UsageError",
@@ -109,6 +111,29 @@ class ContractError(DataError):
 
 class MetricError(DataError):
     """A metric has no finite value."""
+
+
+class RowError(DataError):
+    """A row breaks a model's contract.
+
+    Parameters
+    ----------
+    message : str
+        What was expected and what was found, in one line.
+    field : str
+        The field; "" where the row as a whole is wrong, or the number of rows.
+    found, allowed : str
+        In few words.
+    row : int, optional
+        Counted from 0.
+    """
+
+    def __init__(self, message: str, field: str, found: str, allowed: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.found = found
+        self.allowed = allowed
+        self.row = row
 
 
 class IntegrityError(DataError):

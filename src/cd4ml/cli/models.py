@@ -11,9 +11,11 @@ import typer
 
 from cd4ml.cli.audit import say_unsigned
 from cd4ml.cli.console import emit, note
-from cd4ml.cli.model_reference import bundle_folder, open_registry, split_reference
+from cd4ml.cli.model_reference import open_registry, split_reference
 from cd4ml.cli.models_approval import approve, reject, verdict_on
+from cd4ml.cli.models_predict import predict
 from cd4ml.cli.models_reproduce import reproduce
+from cd4ml.cli.models_verify import verify
 from cd4ml.cli.table import table, whole
 from cd4ml.errors import UsageError
 
@@ -71,33 +73,6 @@ def show(model: Model, as_json: Json = False) -> None:
 
     found = _facts(model)
     emit(found, as_json, table(("name", "value"), flatten(found).items(), whole))
-
-
-@app.command()
-def verify(model: Model, as_json: Json = False) -> None:
-    """Check each file against the manifest, and the manifest against its signature.
-
-    With CD4ML_VERIFY_KEY set, a bundle that none of its keys signed is refused.
-
-    Example: cd4ml models verify out/bundle
-    """
-    from cd4ml.adapters.manifest import bundle_id, verify_manifest
-    from cd4ml.adapters.signing import require_signature
-
-    with bundle_folder(model) as bundle:
-        files = verify_manifest(bundle)["files"]
-        signature = require_signature(bundle)
-        identity = bundle_id(bundle)
-    if signature.warning:
-        note(f"warning: {signature.warning}")
-    value = {
-        "bundle": identity,
-        "files": len(files),
-        "signature": signature.state,
-        "key_id": signature.key_id,
-    }
-    line = f"{model}: whole. {len(files)} files, bundle {identity[:12]}, signature: {signature.state}"
-    emit(value, as_json, [line])
 
 
 @app.command()
@@ -243,6 +218,8 @@ def keys(
     note("Keep private.pem secret: where bundles are made. public.pem goes where they are used.")
 
 
+app.command()(verify)
+app.command()(predict)
 app.command()(reproduce)
 app.command()(approve)
 app.command()(reject)

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from cd4ml.errors import DataError, nearest
+from cd4ml.errors import RowError, nearest
 from cd4ml.features.columns import CategoryArray, ColumnLike, ColumnSet, length
 from cd4ml.models.contract import TIME_PATTERN
 
-__all__ = ["columns_from_rows", "from_lines", "rows_from_columns", "to_lines"]
+__all__ = ["columns_from_lists", "columns_from_rows", "from_lines", "rows_from_columns", "to_lines"]
 
 Field = Mapping[str, Any]
 _ABSENT = object()
+_MOST_SHOWN = 60
 
 
 def columns_from_rows(
@@ -36,13 +37,11 @@ def columns_from_rows(
 
     Raises
     ------
-    DataError
+    RowError
         Naming row (from 0), field, what is allowed and what was found; or that there are no rows, or too
         many.
     """
-    most = int(contract["max_rows"])
-    if not rows or len(rows) > most:
-        raise DataError(f"expected from 1 to {most} rows; found {len(rows)}")
+    _check_count(contract, len(rows))
     fields: Mapping[str, Field] = contract["inputs"]["properties"]
     for index, row in enumerate(rows):
         _check_names(index, row, fields)
@@ -51,15 +50,38 @@ def columns_from_rows(
     }
 
 
+def columns_from_lists(
+    contract: Mapping[str, Any], lists: Mapping[str, Sequence[Any]], rows: int
+) -> dict[str, ColumnLike]:
+    """Return the columns of fields that come as one list of `rows` values each; see `columns_from_rows`."""
+    _check_count(contract, rows)
+    fields: Mapping[str, Field] = contract["inputs"]["properties"]
+    if not lists.keys() <= fields.keys():
+        raise _unknown_field(None, lists, fields)
+    absent = [_ABSENT] * rows
+    return {name: _column(name, field, lists.get(name, absent)) for name, field in fields.items()}
+
+
+def _check_count(contract: Mapping[str, Any], rows: int) -> None:
+    most = int(contract["max_rows"])
+    if not 0 < rows <= most:
+        allowed = f"from 1 to {most} rows"
+        raise RowError(f"expected {allowed}; found {rows}", "", f"{rows} rows", allowed)
+
+
 def _check_names(index: int, row: Any, fields: Mapping[str, Field]) -> None:
     if not isinstance(row, Mapping):
-        raise DataError(f"row {index}: expected an object with fields; found {_shown(row)}")
-    if row.keys() <= fields.keys():
-        return
-    extra = min(str(name) for name in row if name not in fields)
-    raise DataError(
-        f"row {index}: unknown field {_shown(extra)}{nearest(extra, fields)}; expected {', '.join(fields)}"
-    )
+        found, allowed = _shown(row), "an object with fields"
+        raise RowError(f"row {index}: expected {allowed}; found {found}", "", found, allowed, index)
+    if not row.keys() <= fields.keys():
+        raise _unknown_field(index, row, fields)
+
+
+def _unknown_field(index: int | None, names: Mapping[Any, Any], fields: Mapping[str, Field]) -> RowError:
+    extra = min(str(name) for name in names if name not in fields)[:_MOST_SHOWN]
+    where = "" if index is None else f"row {index}: "
+    message = f"{where}unknown field {_shown(extra)}{nearest(extra, fields)}; expected {', '.join(fields)}"
+    return RowError(message, extra, "an unknown field", ", ".join(fields), index)
 
 
 @dataclass(frozen=True)
@@ -93,7 +115,7 @@ def _ends(field: Field) -> tuple[Any, Any]:
     return field.get(low), field.get(high)
 
 
-def _column(name: str, field: Field, values: list[Any]) -> ColumnLike:
+def _column(name: str, field: Field, values: Sequence[Any]) -> ColumnLike:
     read, limits = _READERS[field["kind"]], _Limits.of(field)
     found: list[Any] = []
     for index, value in enumerate(values):
@@ -110,21 +132,25 @@ def _column(name: str, field: Field, values: list[Any]) -> ColumnLike:
     return _MAKERS[field["kind"]](found)
 
 
-def _refusal(index: int, name: str, field: Field, value: Any) -> DataError:
+def _refusal(index: int, name: str, field: Field, value: Any) -> RowError:
     found = "no such field in the row" if value is _ABSENT else _shown(value)
     suggestion = ""
     if isinstance(value, str) and field["kind"] in ("text", "category"):
-        suggestion = nearest(value, [option for option in field.get("enum", ()) if option is not None])
-    return DataError(f"row {index}: field '{name}' must be {_expected(field)}; found {found}{suggestion}")
+        suggestion = nearest(
+            value[:_MOST_SHOWN], [option for option in field.get("enum", ()) if option is not None]
+        )
+    allowed = _expected(field)
+    message = f"row {index}: field '{name}' must be {allowed}; found {found}{suggestion}"
+    return RowError(message, name, found, allowed, index)
 
 
 def _shown(value: Any) -> str:
     """Return a value in one line and in few characters, whatever a caller sent."""
     try:
         text = repr(value) if isinstance(value, str) else json.dumps(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         text = type(value).__name__
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
 
 
 _WORDS = {

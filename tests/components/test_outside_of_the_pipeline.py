@@ -1,0 +1,37 @@
+"""Components for a model in use, run in kfp.local behind an importer, as other pipelines use them."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from kfp import compiler, dsl
+
+from cd4ml.adapters.kubeflow import run_local
+from cd4ml.models.runtime import holdout_rows
+from components.delivery.predict.component import predict
+from components.evaluation.verify_endpoint.component import verify_endpoint
+from tests.models.bundles import bundle
+from tests.models.live_server import serve
+
+pytestmark = pytest.mark.xdist_group("kubeflow")
+
+
+def test_a_model_is_imported_its_endpoint_judged_and_a_file_predicted(tmp_path):
+    folder, data = bundle("people"), tmp_path / "rows.parquet"
+    pl.DataFrame(holdout_rows(folder), infer_schema_length=None).write_parquet(data)
+
+    @dsl.pipeline(name="in-use")
+    def in_use(url: str, data: str):
+        model = dsl.importer(artifact_uri=str(folder), artifact_class=dsl.Model)
+        judged = verify_endpoint(bundle=model.output, url=url, protocol="v2")
+        predict(bundle=model.output, data=data).after(judged)
+
+    compiler.Compiler().compile(in_use, str(tmp_path / "in_use.yaml"))
+    with serve(folder) as live:
+        run = run_local(tmp_path / "in_use.yaml", {"url": live.url, "data": str(data)}, tmp_path / "out")
+    assert json.loads(run.path("verify-endpoint", "found").read_text())["agrees"]
+    assert run.task("verify-endpoint").metadata["agreement"]["rows"] == 100
+    found = pl.read_parquet(run.path("predict", "predictions"))["prediction"].to_numpy()
+    assert np.array_equal(found.astype(np.float32), np.load(folder / "holdout/prediction.npy"))
+    assert run.task("predict").metadata["summary"]["rows"] == 100
