@@ -41,6 +41,12 @@ test-simulations: install ## Hold the promised error rates of the statistics by 
 test-faults: install ## Kill a run at random points and compare with an undisturbed one
 	@$(PYTEST) -m faults $(PYTEST_ARGS)
 
+test-serving: install ## Servers behind a gateway: swapped, killed, fuzzed, under load
+	@$(PYTEST) -m serving $(PYTEST_ARGS)
+
+bench-serving: install ## Requests a second and latency against KServe with scikit-learn and MLServer; ratios
+	@$(PYTEST) -m bench_serving -s $(PYTEST_ARGS)
+
 bench: install ## Measure against peers in the same run; ratios, not seconds
 	@$(PYTEST) -m bench -s $(PYTEST_ARGS)
 
@@ -62,4 +68,4 @@ clean: ## Remove what was made here: .venv, caches, out
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov build dist out src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install run test test-browser test-s3 test-loop test-simulations test-faults bench lint generate check-generated check clean
+.PHONY: help install run test test-browser test-s3 test-loop test-simulations test-faults test-serving bench bench-serving lint generate check-generated check clean
