@@ -19,6 +19,7 @@ from cd4ml.problem.data import (
     Time,
     Unique,
 )
+from cd4ml.problem.delivery import Rollout
 from cd4ml.problem.features import Age, Calendar, Category, Columns, Feature, Historic, Lag, Rolling, Seasonal
 from cd4ml.problem.judgement import (
     Approval,
@@ -34,7 +35,6 @@ from cd4ml.problem.learning import (
     Candidate,
     Gates,
     Metrics,
-    Rollout,
     Search,
     Serving,
     Split,

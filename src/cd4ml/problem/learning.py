@@ -1,4 +1,4 @@
-"""Split, candidates, metrics, gates, serving and roll-out of a problem."""
+"""Split, candidates, metrics, gates and serving of a problem."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ __all__ = [
     "Candidate",
     "Gates",
     "Metrics",
-    "Rollout",
     "Search",
     "Serving",
     "Split",
@@ -130,13 +129,3 @@ class Serving(Model):
     unknown: Literal["bucket", "refuse"] = "bucket"
     """What happens to a category or an entity that training did not see."""
     max_rows: int = Field(10_000, ge=1)
-
-
-class Rollout(Model):
-    """How a new model takes over."""
-
-    shadow_requests: int = Field(500, ge=0)
-    canary_percent: list[int] = Field(default_factory=lambda: [5, 25, 50])
-    min_requests: int = Field(500, ge=1)
-    max_error_rate: float = Field(0.01, ge=0, le=1)
-    automatic: bool = True

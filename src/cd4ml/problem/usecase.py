@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 
 from cd4ml.errors import ProblemError
 from cd4ml.problem.data import Filter, Join, Panel, Table, Target, Time
+from cd4ml.problem.delivery import Rollout
 from cd4ml.problem.features import Feature
 from cd4ml.problem.judgement import Approval, Bias, Champion, Explanations, HoldoutBudget, Mitigation
-from cd4ml.problem.learning import Baseline, Candidate, Gates, Metrics, Rollout, Search, Serving, Split, Stock
+from cd4ml.problem.learning import Baseline, Candidate, Gates, Metrics, Search, Serving, Split, Stock
 from cd4ml.problem.quantities import Duration, Model, Name, Names, duration_text
 from cd4ml.problem.structure import check_structure
 

@@ -1,0 +1,1 @@
+"""The rollout of a model as a state machine: values in, values out; acting is elsewhere."""
