@@ -11,8 +11,9 @@ from cd4ml.domain.sequential.verdict import Action, Judgement
 from cd4ml.errors import UsageError
 from cd4ml.problem import Rollout as Policy
 
-__all__ = ["Command", "Seen", "Verification", "command", "decide"]
+__all__ = ["NO_EVIDENCE", "Command", "Seen", "Verification", "command", "decide"]
 
+NO_EVIDENCE = Judgement(Action.CONTINUE, ("there is no evidence yet",))
 _CONTROLLER = "controller"
 _LONGEST_LOOK_SECONDS = 60.0
 """Time between two looks counts up to this; more is a clock that jumped or a controller that was away."""
@@ -46,7 +47,7 @@ class Seen:
 
     at_seconds: float
     converged: bool
-    judgement: Judgement = Judgement(Action.CONTINUE, ("there is no evidence yet",))
+    judgement: Judgement = NO_EVIDENCE
     verification: Verification = Verification.PENDING
     holds: tuple[str, ...] = ()
 
@@ -87,15 +88,7 @@ def decide(rollout: Rollout, seen: Seen, policy: Policy) -> Rollout:
         return replace(rollout, waiting=seen.holds)
     if not seen.converged:
         return _not_converged(rollout, seen, policy)
-    match rollout.phase:
-        case Phase.VERIFY:
-            return _after_verification(rollout, seen, policy)
-        case Phase.SHADOW | Phase.CANARY:
-            return _after_evidence(rollout, seen, policy)
-        case Phase.APPROVAL:
-            return _after_approval(rollout, seen, policy)
-        case _:
-            return _after_watching(rollout, seen, policy)
+    return _AFTER[rollout.phase](rollout, seen, policy)
 
 
 def command(
@@ -115,31 +108,32 @@ def command(
     cause = _Cause(by, (reason.strip() or "resumed",), at_seconds)
     match asked:
         case Command.PAUSE:
-            return _noted(replace(rollout, paused=cause.why[0]), cause, policy)
+            found = _noted(replace(rollout, paused=cause.why[0]), cause, policy)
         case Command.RESUME if rollout.paused:
-            return _noted(replace(rollout, paused=""), cause, policy)
+            found = _noted(replace(rollout, paused=""), cause, policy)
         case Command.SKIP if rollout.phase in (Phase.SHADOW, Phase.CANARY):
-            return _next_step(rollout, cause, policy)
+            found = _next_step(rollout, cause, policy)
         case Command.APPROVE if rollout.phase is Phase.APPROVAL:
-            return _noted(replace(rollout, approved_by=by), cause, policy)
+            found = _noted(replace(rollout, approved_by=by), cause, policy)
         case Command.PROMOTE if rollout.phase is not Phase.VERIFY:
             following = Phase.PROMOTED if rollout.phase is Phase.WATCH else Phase.WATCH
-            return _enter(rollout, following, cause, policy)
+            found = _enter(rollout, following, cause, policy)
         case Command.ROLL_BACK:
-            return _enter(rollout, Phase.ROLLED_BACK, cause, policy)
+            found = _enter(rollout, Phase.ROLLED_BACK, cause, policy)
         case Command.ABORT:
-            return _enter(rollout, Phase.ABORTED, cause, policy)
-    raise UsageError(
-        f"'{asked}' means nothing while the rollout is in phase '{rollout.phase}'{_paused(rollout)}"
-    )
-
-
-def _paused(rollout: Rollout) -> str:
-    return " (paused)" if rollout.paused else ""
+            found = _enter(rollout, Phase.ABORTED, cause, policy)
+        case _:
+            phase = f"{rollout.phase}{' (paused)' if rollout.paused else ''}"
+            raise UsageError(f"'{asked}' means nothing while the rollout is in phase '{phase}'")
+    return found
 
 
 def _by_itself(seen: Seen, *why: str) -> _Cause:
     return _Cause(_CONTROLLER, why, seen.at_seconds)
+
+
+def _taken_back(rollout: Rollout, seen: Seen, policy: Policy) -> Rollout:
+    return _enter(rollout, Phase.ROLLED_BACK, _by_itself(seen, *seen.judgement.reasons), policy)
 
 
 def _with_time(rollout: Rollout, seen: Seen) -> Rollout:
@@ -170,7 +164,7 @@ def _after_verification(rollout: Rollout, seen: Seen, policy: Policy) -> Rollout
 def _after_evidence(rollout: Rollout, seen: Seen, policy: Policy) -> Rollout:
     found = seen.judgement
     if found.action is Action.ROLL_BACK:
-        return _enter(rollout, Phase.ROLLED_BACK, _by_itself(seen, *found.reasons), policy)
+        return _taken_back(rollout, seen, policy)
     if found.action is Action.CONTINUE:
         return replace(rollout, waiting=found.reasons)
     return _next_step(rollout, _by_itself(seen, *found.reasons), policy)
@@ -178,9 +172,7 @@ def _after_evidence(rollout: Rollout, seen: Seen, policy: Policy) -> Rollout:
 
 def _after_approval(rollout: Rollout, seen: Seen, policy: Policy) -> Rollout:
     if seen.judgement.action is Action.ROLL_BACK:
-        return _enter(
-            rollout, Phase.ROLLED_BACK, _CONTROLLER, seen.judgement.reasons, seen.at_seconds, policy
-        )
+        return _taken_back(rollout, seen, policy)
     if not rollout.approved_by:
         return replace(rollout, waiting=("a person has to approve it",))
     return _enter(rollout, Phase.WATCH, _by_itself(seen, f"approved by {rollout.approved_by}"), policy)
@@ -188,9 +180,7 @@ def _after_approval(rollout: Rollout, seen: Seen, policy: Policy) -> Rollout:
 
 def _after_watching(rollout: Rollout, seen: Seen, policy: Policy) -> Rollout:
     if seen.judgement.action is Action.ROLL_BACK:
-        return _enter(
-            rollout, Phase.ROLLED_BACK, _CONTROLLER, seen.judgement.reasons, seen.at_seconds, policy
-        )
+        return _taken_back(rollout, seen, policy)
     left = policy.watch_seconds - rollout.elapsed_seconds
     if left > 0:
         return replace(rollout, waiting=(f"watched for {left:.0f} s more",))
@@ -220,3 +210,12 @@ def _noted(rollout: Rollout, cause: _Cause, policy: Policy) -> Rollout:
     percent = 100.0 if answers_all else traffic.canary_percent
     entry = Entry(cause.at_seconds, rollout.phase, percent, cause.by, cause.why)
     return replace(rollout, history=(*rollout.history, entry))
+
+
+_AFTER = {
+    Phase.VERIFY: _after_verification,
+    Phase.SHADOW: _after_evidence,
+    Phase.CANARY: _after_evidence,
+    Phase.APPROVAL: _after_approval,
+    Phase.WATCH: _after_watching,
+}
