@@ -101,6 +101,15 @@ def test_paused_or_held_time_does_not_count() -> None:
     assert decide(held, seen(40.0), POLICY).elapsed_seconds == 30
 
 
+def test_evidence_begins_when_the_plane_is_as_the_step_wants_it() -> None:
+    canary = replace(START, phase=Phase.CANARY, seen_at_seconds=1.0)
+    found = follow(canary, seen(2.0, converged=False))
+    assert found.converged_at_seconds == 0
+    found = follow(found, seen(3.0), seen(4.0), seen(5.0, converged=False))
+    assert found.converged_at_seconds == 3.0
+    assert follow(found, seen(6.0, GOOD)).converged_at_seconds == 0
+
+
 def test_a_candidate_that_never_comes_up_is_taken_back() -> None:
     looks = [seen(float(second), GOOD, converged=False) for second in range(1, 200, 20)]
     found = follow(START, *looks)

@@ -142,7 +142,10 @@ def _with_time(rollout: Rollout, seen: Seen) -> Rollout:
     counted = min(max(step, 0.0), _LONGEST_LOOK_SECONDS)
     held = rollout.paused or seen.holds
     elapsed = rollout.elapsed_seconds + (0.0 if held else counted)
-    return replace(rollout, elapsed_seconds=elapsed, seen_at_seconds=seen.at_seconds)
+    began = rollout.converged_at_seconds or (seen.at_seconds if seen.converged else 0.0)
+    return replace(
+        rollout, elapsed_seconds=elapsed, seen_at_seconds=seen.at_seconds, converged_at_seconds=began
+    )
 
 
 def _not_converged(rollout: Rollout, seen: Seen, policy: Policy) -> Rollout:
@@ -200,7 +203,9 @@ def _next_step(rollout: Rollout, cause: _Cause, policy: Policy) -> Rollout:
 
 
 def _enter(rollout: Rollout, phase: Phase, cause: _Cause, policy: Policy) -> Rollout:
-    moved = replace(rollout, phase=phase, elapsed_seconds=0.0, paused="", waiting=())
+    moved = replace(
+        rollout, phase=phase, elapsed_seconds=0.0, converged_at_seconds=0.0, paused="", waiting=()
+    )
     return _noted(moved, cause, policy)
 
 

@@ -99,6 +99,9 @@ class Rollout:
         Time in this step during which somebody looked; a clock that jumps does not count.
     seen_at_seconds : float
         When somebody looked last, since 1970; 0 for never.
+    converged_at_seconds : float
+        When the plane first was as this step wants it, since 1970; 0 for not yet. What happened before belongs
+        to another step.
     paused : str
         Why nothing goes on until somebody resumes; "" when it does.
     waiting : tuple of str
@@ -117,6 +120,7 @@ class Rollout:
     step: int = 0
     elapsed_seconds: float = 0.0
     seen_at_seconds: float = 0.0
+    converged_at_seconds: float = 0.0
     paused: str = ""
     waiting: tuple[str, ...] = ()
     approved_by: str = ""
