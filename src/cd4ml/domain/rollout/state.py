@@ -100,7 +100,7 @@ class Rollout:
     seen_at_seconds : float
         When somebody looked last, since 1970; 0 for never.
     converged_at_seconds : float
-        When the plane first was as this step wants it, since 1970; 0 for not yet. What happened before belongs
+        When the plane first was as this step wants it, since 1970; 0 for not yet. What came before belongs
         to another step.
     paused : str
         Why nothing goes on until somebody resumes; "" when it does.
