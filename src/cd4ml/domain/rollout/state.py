@@ -108,6 +108,8 @@ class Rollout:
         What the last look was waiting for.
     approved_by : str
         Who said yes; "" for nobody.
+    commands_taken : int
+        How many commands of people were taken up.
     history : tuple of Entry
         The oldest first.
     """
@@ -124,6 +126,7 @@ class Rollout:
     paused: str = ""
     waiting: tuple[str, ...] = ()
     approved_by: str = ""
+    commands_taken: int = 0
     history: tuple[Entry, ...] = ()
 
     @property
