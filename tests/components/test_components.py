@@ -26,7 +26,7 @@ WORDS = {
     "STRUCT": ["mapping"],
     "LIST": ["list"],
 }
-OUTSIDE_OF_THE_PIPELINE = {"predict", "verify-endpoint"}
+OUTSIDE_OF_THE_PIPELINE = {"predict", "update-history", "verify-endpoint"}
 """What works on a model that is in use, whenever somebody asks."""
 ALL = pytest.mark.parametrize(("stage", "name"), NAMES, ids=[f"{stage}/{name}" for stage, name in NAMES])
 

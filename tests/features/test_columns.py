@@ -36,6 +36,9 @@ from tests.features.samples import column
 def test_any_column_can_be_read_as_categories(values, expected):
     assert texts(values) == expected
     assert as_category(values).codes.dtype == np.int32
+    alone = [take({"c": values}, slice(row, row + 1))["c"] for row in range(len(values))]
+    assert [texts(one)[0] for one in alone] == expected
+    assert all(as_category(one).codes.dtype == np.int32 for one in alone)
 
 
 def test_a_number_has_one_text_whatever_its_type():

@@ -33,6 +33,8 @@ def test_an_index_finds_exactly_the_keys_that_it_was_built_from(known, asked):
     )
     found = index.positions(_columns(asked), len(asked), {})
     assert found.tolist() == [position.get(k, -1) for k in asked]
+    alone = [index.positions(_columns([k]), 1, {}).tolist() for k in asked]
+    assert alone == [[place] for place in found.tolist()]
 
 
 def test_keys_are_numbered_in_ascending_order_whatever_their_order():
@@ -67,6 +69,8 @@ def test_numbers_that_are_not_whole_or_too_large_are_no_keys_when_asked():
     index = KeyIndex.build([column("integer", [1, 2])], 2)[0]
     asked = np.array([1.0, 1.5, np.nan, np.inf, -np.inf, 1e300, 2.0])
     assert index.positions([asked], 7, {}).tolist() == [0, -1, -1, -1, -1, -1, 1]
+    alone = [index.positions([asked[[row]]], 1, {}).item() for row in range(7)]
+    assert alone == [0, -1, -1, -1, -1, -1, 1]
 
 
 def test_an_index_is_not_built_from_numbers_that_are_not_whole():

@@ -45,26 +45,6 @@ BUNDLE = (
 )
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """Return a function that runs a problem once and returns its folder and its store."""
-    folder, done = tmp_path_factory.mktemp("real"), {}
-
-    def run(problem: str, data: str) -> tuple[Path, Path]:
-        if problem not in done:
-            source = Path(os.environ["CD4ML_TEST_DATA"]) / data
-            done[problem] = command(
-                "run", problem, "--data", source, "--out", folder / problem, store=folder / "store"
-            )
-        rejected = problem == "adult-income"  # by its bias: see below
-        assert done[problem].returncode == (3 if rejected else 0), done[problem].stdout + done[problem].stderr
-        assert "Traceback" not in done[problem].stderr
-        (folder / f"{problem}.txt").write_text(done[problem].stderr)
-        return folder / problem, folder / "store"
-
-    return run
-
-
 def _read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 

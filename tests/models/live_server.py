@@ -26,6 +26,10 @@ class Live:
         0 for the right one.
     raw : bytes
         The body of every answer, where it is not b"".
+    says : mapping
+        The V2 metadata; 404 where it is empty.
+    headers : list
+        Of each request.
     hang_up_after : int
         Close each connection after so many answers, without telling; 0 never.
     """
@@ -34,6 +38,8 @@ class Live:
         self.bundle = bundle
         self.spoil: Spoil = lambda _, outputs: outputs
         self.status, self.raw, self.hang_up_after = 0, b"", 0
+        self.says: Mapping[str, Any] = {}
+        self.headers: list[dict[str, str]] = []
         self.asked: list[tuple[str, int]] = []
         self.tensors: list[dict[str, Any]] = []
         self.url = ""
@@ -87,7 +93,17 @@ def serve(folder: Path) -> Iterator[Live]:
         protocol_version = "HTTP/1.1"
         answers = 0
 
+        def do_GET(self) -> None:
+            live.headers.append(dict(self.headers))
+            named = self.path == f"/v2/models/{live.bundle.problem.name}" and live.says
+            content = json.dumps(live.says if named else {"error": "nothing here"}).encode()
+            self.send_response(200 if named else 404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
         def do_POST(self) -> None:
+            live.headers.append(dict(self.headers))
             body = self.rfile.read(int(self.headers["Content-Length"]))
             status, document = live.answer(self.path, body)
             content = live.raw or json.dumps(document).encode()

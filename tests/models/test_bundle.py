@@ -69,6 +69,7 @@ def test_it_has_all_that_serving_and_judging_again_need() -> None:
         "versions",
     }
     expected = {f"{part}.json" for part in parts} | {"card.md", "model.onnx", "estimator.skops", MANIFEST}
+    expected |= {"contributions.npz"}
     held = ("inputs.jsonl", "features.npy", "prediction.npy", "actual.npy", "holdout.json")
     expected |= {f"holdout/{name}" for name in held} | {"features/state.json"}
     assert expected == set(contents(bundle("people")))

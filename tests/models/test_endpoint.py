@@ -9,6 +9,7 @@ import pytest
 from cd4ml.errors import IntegrityError, ServiceError, UsageError
 from cd4ml.models.endpoint import TOLERANCE, compare_endpoint
 from cd4ml.models.runtime import holdout_rows
+from tests.adapters.s3_server import environment
 from tests.models.bundles import bundle, copy
 from tests.models.live_server import serve
 
@@ -225,6 +226,43 @@ def test_what_cannot_be_is_refused_before_anything_is_asked(url, more, told):
     with pytest.raises(UsageError, match=told) as caught:
         compare_endpoint(url, bundle("people"), **more)
     assert "secret" not in str(caught.value)
+
+
+@BOTH
+def test_an_endpoint_that_says_it_serves_another_bundle_does_not_agree_and_that_comes_first(people, protocol):
+    people.says = {"bundle": "ab" * 32}
+    found = compare_endpoint(people.url, bundle("people"), protocol=protocol)
+    assert found.first is None
+    assert not found.agrees
+    assert not found.to_dict()["agrees"]
+    assert found.sentence.startswith(f"{found.address} says it serves bundle abababababab; expected ")
+    people.says = {"bundle": found.bundle}
+    assert compare_endpoint(people.url, bundle("people"), protocol=protocol).agrees
+
+
+@pytest.mark.parametrize("says", [{"name": "m"}, {"bundle": 7}])
+def test_an_endpoint_that_does_not_say_which_bundle_it_serves_is_judged_by_its_rows(people, says):
+    people.says = says
+    found = compare_endpoint(people.url, bundle("people"))
+    assert found.agrees
+    assert found.served == ""
+
+
+def test_host_and_token_of_the_environment_go_along_and_are_told_nowhere(people):
+    with environment(CD4ML_ENDPOINT_HOST="m.models.example.com", CD4ML_ENDPOINT_TOKEN="abc.def"):
+        found = compare_endpoint(people.url, bundle("people"))
+    assert len(people.headers) == found.requests + 1
+    for headers in people.headers:
+        assert headers["Host"] == "m.models.example.com"
+        assert headers["Authorization"] == "Bearer abc.def"
+    assert "abc.def" not in json.dumps(found.to_dict())
+
+
+def test_a_token_that_would_be_two_headers_is_refused_and_not_shown(people):
+    wrong = environment(CD4ML_ENDPOINT_TOKEN="abc\r\nX: y")
+    with wrong, pytest.raises(UsageError, match="CD4ML_ENDPOINT_TOKEN") as caught:
+        compare_endpoint(people.url, bundle("people"))
+    assert "abc" not in str(caught.value)
 
 
 def test_an_altered_bundle_judges_nothing(tmp_path, people):

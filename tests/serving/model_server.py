@@ -23,9 +23,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def command(folder: Path, name: str, port: int, *more: str) -> list[str]:
+def command(folder: Path | None, name: str, port: int, *more: str) -> list[str]:
+    """Return how to start a server; without a folder, `more` says what it serves."""
     module = [sys.executable, "-m", "cd4ml.serving.server"]
-    return [*module, "--bundle", str(folder), "--name", name, "--http-port", str(port), *more]
+    what = ["--bundle", str(folder)] if folder is not None else []
+    return [*module, *what, "--name", name, "--http-port", str(port), *more]
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,13 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, name: str, *more: str) -> Iterator[Running]:
+def running(folder: Path | None, name: str, *more: str, log: Path | None = None) -> Iterator[Running]:
     port = free_port()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command(folder, name, port, *more),
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with (log or Path(os.devnull)).open("wb") as file:
+        process = subprocess.Popen(
+            command(folder, name, port, *more), env=environment, stdout=subprocess.DEVNULL, stderr=file
+        )
     server = Running(process, port, name)
     try:
         _await(server)

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cd4ml.serving.logs import (
+    MADE_ID,
     JsonFormatter,
     RequestIds,
     current_request_id,
@@ -127,11 +128,29 @@ def test_what_is_not_http_passes_by():
     assert seen == [({"type": "lifespan"}, "")]
 
 
+@pytest.mark.parametrize("headers", [[], [(b"ce-id", b"given")]])
+def test_an_answer_that_knows_its_id_keeps_it_and_what_is_inside_sees_whether_one_was_made(headers):
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(scope.get(MADE_ID))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"Ce-Id", b"of-body")]})
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(RequestIds(app)({"type": "http", "headers": headers}, None, send))
+    assert sent[0]["headers"] == [(b"Ce-Id", b"of-body")]
+    assert (seen[0] is None) == bool(headers)
+
+
 def test_requests_at_once_keep_their_ids_apart():
     async def app(scope, receive, send):
         before = current_request_id()
         await asyncio.sleep(0.01)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"Ce-Id", b"wrong")]})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": f"{before} {current_request_id()}".encode()})
 
     async def ask(identity):

@@ -88,7 +88,7 @@ def test_a_worker_that_gets_it_by_pickle_loads_the_same_bundle(tmp_path: Path) -
     )
     (folder / "contract.json").write_text("{}")
     with pytest.raises(IntegrityError, match=r"contract\.json"):
-        pickle.loads(data)
+        _ = pickle.loads(data).served
 
 
 def test_a_swap_to_an_altered_bundle_keeps_the_one_before(tmp_path: Path) -> None:

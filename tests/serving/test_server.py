@@ -15,16 +15,7 @@ import pytest
 from cd4ml.models.runtime import Bundle, holdout_rows
 from tests.models.bundles import bundle, copy
 from tests.serving.model_server import Running, command, free_port, running
-
-KINDS = {
-    "integer": "INT64",
-    "number": "FP64",
-    "boolean": "BOOL",
-    "text": "BYTES",
-    "category": "BYTES",
-    "date": "BYTES",
-    "timestamp": "BYTES",
-}
+from tests.serving.protocol import binary, close, datatypes, tensors_of
 
 
 def promised(name: str, output: str = "prediction") -> Any:
@@ -32,39 +23,7 @@ def promised(name: str, output: str = "prediction") -> Any:
 
 
 def tensors(name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    fields = Bundle.load(bundle(name)).inputs
-    return [
-        {
-            "name": field,
-            "datatype": KINDS[spec["kind"]],
-            "shape": [len(rows)],
-            "data": [row[field] for row in rows],
-        }
-        for field, spec in fields.items()
-    ]
-
-
-def binary(inputs: list[dict[str, Any]], **more: Any) -> tuple[bytes, dict[str, str]]:
-    """Return a V2 body with binary tensors, and its headers; nulls of numbers are NaN."""
-    tails = []
-    for tensor in inputs:
-        if tensor["datatype"] == "BYTES" and None in tensor["data"]:
-            continue  # a binary text cannot be null
-        data = tensor.pop("data")
-        if tensor["datatype"] == "BYTES":
-            texts = [text.encode() for text in data]
-            tails.append(b"".join(len(text).to_bytes(4, "little") + text for text in texts))
-        else:
-            kind = {"INT64": "<i8", "FP64": "<f8", "BOOL": "?"}[tensor["datatype"]]
-            values = [np.nan if value is None else value for value in data]
-            tails.append(np.array(values, dtype=kind).tobytes())
-        tensor["parameters"] = {"binary_data_size": len(tails[-1])}
-    head = json.dumps({"inputs": inputs, **more}).encode()
-    return head + b"".join(tails), {"Inference-Header-Content-Length": str(len(head))}
-
-
-def close(found: Any, expected: Any) -> bool:
-    return bool(np.all(np.abs(np.array(found) - expected) <= 1e-5 * np.maximum(1, np.abs(expected))))
+    return tensors_of(datatypes(bundle(name)), rows)
 
 
 @pytest.mark.parametrize("name", ["shop", "people"])

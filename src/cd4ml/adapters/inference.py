@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +14,18 @@ from urllib.parse import quote, urlsplit
 
 from cd4ml.errors import ServiceError, UsageError
 
-__all__ = ["Answer", "InferenceClient", "Protocol"]
+__all__ = ["HOST", "TOKEN", "Answer", "InferenceClient", "Protocol"]
 
 Protocol = Literal["v1", "v2"]
 
+HOST, TOKEN = "CD4ML_ENDPOINT_HOST", "CD4ML_ENDPOINT_TOKEN"
+"""Variables of the environment: the header Host, where a gateway routes by it, and a bearer token."""
 _REFUSALS = (400, 413, 422)
 """Statuses that speak about the request, and not about the server."""
 _OK = 200
 _SHOWN = 200
 _MODEL = {"v1": r"/v1/models/[^/:]+", "v2": r"/v2/models/[^/]+(/versions/[^/]+)?"}
+_METADATA = re.compile(r"/v1/models/([^/]+)$")
 _VERB = {"v1": ":predict", "v2": "/infer"}
 _V1_OUTPUTS = {"predictions": "prediction", "quantiles": "quantile", "decisions": "decision"}
 _DATATYPES = {"integer": "INT64", "number": "FP64", "boolean": "BOOL"}
@@ -46,6 +50,8 @@ class Answer:
 class InferenceClient:
     """One kept connection to one model.
 
+    `CD4ML_ENDPOINT_HOST` and `CD4ML_ENDPOINT_TOKEN` go along as the headers Host and Authorization.
+
     Parameters
     ----------
     url : str
@@ -60,7 +66,7 @@ class InferenceClient:
     Raises
     ------
     UsageError
-        If the address is not one of HTTP or of the other protocol.
+        If the address is not one of HTTP or of the other protocol, or a variable cannot be a header.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class InferenceClient:
         self._path = _model_path(base, model, protocol)
         scheme = "https" if isinstance(self._connection, HTTPSConnection) else "http"
         self.address = f"{scheme}://{urlsplit(url).netloc}{self._path}"
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json", **_own_headers()}
         self.requests = 0
 
     def __enter__(self) -> InferenceClient:
@@ -113,6 +120,30 @@ class InferenceClient:
                 " Is this the address of a model?"
             ) from None
 
+    def metadata(self) -> Mapping[str, Any]:
+        """Return what the endpoint tells of the model in protocol V2; empty where it tells nothing.
+
+        Raises
+        ------
+        ServiceError
+            If no answer comes.
+        """
+        path = _METADATA.sub(r"/v2/models/\1", self._path.removesuffix(_VERB[self._protocol]))
+        try:
+            self._connection.request("GET", path, headers=self._headers)
+            response = self._connection.getresponse()
+            content = response.read()
+        except HTTPException:  # whatever that was, it is no answer of V2
+            self._connection.close()
+            return {}
+        except OSError as error:
+            raise self._unreachable(error) from error
+        try:
+            document = json.loads(content) if response.status == _OK else {}
+        except (ValueError, RecursionError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
     def _tensors(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return one tensor a field; fields that no row has a value for are left out, unless none has."""
         tensors: list[dict[str, Any]] = []
@@ -141,8 +172,7 @@ class InferenceClient:
             raise self._unreachable(error) from error
 
     def _exchange(self, body: bytes) -> tuple[int, bytes]:
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        self._connection.request("POST", self._path, body, headers)
+        self._connection.request("POST", self._path, body, self._headers)
         response: HTTPResponse = self._connection.getresponse()
         return response.status, response.read()
 
@@ -152,6 +182,18 @@ class InferenceClient:
             f"expected an answer from {self.address}; found: {what}. Check the address and that the server is"
             " ready"
         )
+
+
+def _own_headers() -> dict[str, str]:
+    """Return the headers that the environment asks for; a token is never an argument, which all can see."""
+    found = {}
+    for variable, name, before in ((HOST, "Host", ""), (TOKEN, "Authorization", "Bearer ")):
+        value = os.environ.get(variable, "").strip()
+        if not re.fullmatch(r"[!-~]*", value):
+            raise UsageError(f"expected {variable} to be in ASCII, without blanks; found other letters in it")
+        if value:
+            found[name] = before + value
+    return found
 
 
 def _connection(url: str, timeout_seconds: float) -> tuple[HTTPConnection, str]:

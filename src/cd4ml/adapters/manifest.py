@@ -23,7 +23,7 @@ _OWN = "self_sha256"
 """SHA-256 of the manifest's text without this entry: damage to the manifest itself is found too."""
 
 
-def write_manifest(bundle: Path, **extra: Any) -> str:
+def write_manifest(bundle: Path, /, **extra: Any) -> str:
     """Write manifest.json over all files of `bundle`, and return the bundle's id.
 
     The same files and `extra` give the same bytes, wherever and whenever they are written.
@@ -64,17 +64,17 @@ def write_manifest(bundle: Path, **extra: Any) -> str:
     return bundle_id(bundle)
 
 
-def bundle_id(bundle: Path) -> str:
-    """Return the SHA-256 of the bundle's manifest.json."""
+def bundle_id(bundle: Path, what: str = "bundle") -> str:
+    """Return the SHA-256 of the manifest.json of a bundle, or of `what` else has one."""
     path = bundle / MANIFEST
     if not path.is_file():
         raise IntegrityError(
-            f"'{bundle}' has no {MANIFEST}, so it is no whole bundle; write or pull it again"
+            f"'{bundle}' has no {MANIFEST}, so it is no whole {what}; write or pull it again"
         )
     return sha256_file(path)
 
 
-def read_manifest(bundle: Path) -> dict[str, Any]:
+def read_manifest(bundle: Path, what: str = "bundle") -> dict[str, Any]:
     """Return the bundle's manifest, its files not looked at.
 
     Raises
@@ -82,7 +82,7 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
     IntegrityError
         If there is none, or one that is not as `write_manifest` wrote it to the last byte.
     """
-    bundle_id(bundle)
+    bundle_id(bundle, what)
     text = (bundle / MANIFEST).read_bytes()
     try:
         manifest: dict[str, Any] = json.loads(text)
@@ -94,28 +94,34 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
         sound = False
     if not sound:
         raise IntegrityError(
-            f"bundle '{bundle}': '{MANIFEST}' was changed (it is not as it was written); do not use it,"
+            f"{what} '{bundle}': '{MANIFEST}' was changed (it is not as it was written); do not use it,"
             " pull or build it again"
         )
     return manifest
 
 
-def verify_manifest(bundle: Path) -> dict[str, Any]:
+def verify_manifest(bundle: Path, what: str = "bundle") -> dict[str, Any]:
     """Return the manifest after looking at every file that it names.
+
+    Parameters
+    ----------
+    what : str
+        What messages call the folder.
 
     Raises
     ------
     IntegrityError
         If a file was changed, is missing, or is additional; it is named. So is the manifest itself.
     """
-    manifest = read_manifest(bundle)
-    promised, found = manifest["files"], _content(bundle)
-    _refuse(bundle, "is missing", promised.keys() - found.keys())
-    _refuse(bundle, "is additional (the manifest does not list it)", found.keys() - promised.keys())
+    manifest = read_manifest(bundle, what)
+    promised, found = manifest["files"], _content(bundle, what)
+    _refuse(bundle, "is missing", promised.keys() - found.keys(), what)
+    _refuse(bundle, "is additional (the manifest does not list it)", found.keys() - promised.keys(), what)
     _refuse(
         bundle,
         "was changed (its SHA-256 is not the manifest's)",
         (name for name, path in found.items() if sha256_file(path) != promised[name]["sha256"]),
+        what,
     )
     return manifest
 
@@ -124,19 +130,21 @@ def _own_hash(manifest: dict[str, Any]) -> str:
     return sha256_bytes(atomic.dumps(manifest).encode())
 
 
-def _content(bundle: Path) -> dict[str, Path]:
+def _content(bundle: Path, what: str = "bundle") -> dict[str, Path]:
     """Return every file beneath `bundle` but the manifest and its signature, by relative name."""
     found = {path.relative_to(bundle).as_posix(): path for path in sorted(bundle.rglob("*"))}
-    _refuse(bundle, "is a symbolic link", (name for name, path in found.items() if path.is_symlink()))
+    links = (name for name, path in found.items() if path.is_symlink())
+    _refuse(bundle, "is a symbolic link", links, what)
     files = {name: path for name, path in found.items() if not path.is_dir()}
-    _refuse(bundle, "is no regular file", (name for name, path in files.items() if not path.is_file()))
+    strange = (name for name, path in files.items() if not path.is_file())
+    _refuse(bundle, "is no regular file", strange, what)
     return {name: path for name, path in files.items() if name not in {MANIFEST, SIGNATURE}}
 
 
-def _refuse(bundle: Path, what: str, names: Iterable[str]) -> None:
+def _refuse(bundle: Path, why: str, names: Iterable[str], what: str) -> None:
     wrong = sorted(names)
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise IntegrityError(
-            f"bundle '{bundle}': '{wrong[0]}'{more} {what}; do not use it, pull or build it again"
+            f"{what} '{bundle}': '{wrong[0]}'{more} {why}; do not use it, pull or build it again"
         )

@@ -11,7 +11,16 @@ from types import EllipsisType
 from typing import Any
 
 from cd4ml.adapters.manifest import MANIFEST, SIGNATURE, bundle_id, verify_manifest
-from cd4ml.adapters.registry_records import AliasChange, ModelVersion, moved, parse_history, parse_version
+from cd4ml.adapters.registry_records import (
+    AliasChange,
+    ModelVersion,
+    alias_key,
+    moved,
+    parse_aliases,
+    parse_history,
+    parse_version,
+    version_key,
+)
 from cd4ml.adapters.signing import require_signature, verify_signature
 from cd4ml.adapters.storage import Storage, atomic
 from cd4ml.adapters.storage.documents import decode, encode, read_document, read_documents
@@ -170,7 +179,7 @@ class Registry:
             if now == version:  # no move, so nothing for the history
                 return change
             try:
-                self.storage.compare_and_swap(_alias_key(name), encode(moved(document, change)), token)
+                self.storage.compare_and_swap(alias_key(name), encode(moved(document, change)), token)
             except ConflictError:
                 continue
             return change
@@ -252,15 +261,10 @@ class Registry:
         )
 
     def _aliases(self, name: str) -> tuple[dict[str, Any], str | None]:
-        found = self.storage.read_versioned(_alias_key(_check_name(name)))
+        found = self.storage.read_versioned(alias_key(_check_name(name)))
         if found is None:
             return {"aliases": {}, "history": []}, None
-        document = decode(found[0], self.storage.url(_alias_key(name)))
-        if not isinstance(document.get("aliases"), dict) or not isinstance(document.get("history"), list):
-            raise IntegrityError(
-                f"'{self.storage.url(_alias_key(name))}' lacks 'aliases' or 'history'; restore it"
-            )
-        return document, found[1]
+        return parse_aliases(found[0], self.storage.url(alias_key(name))), found[1]
 
 
 def read_record(bundle_dir: Path) -> dict[str, dict[str, Any]]:
@@ -283,11 +287,7 @@ def _git(lineage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _version_key(name: str, number: int) -> str:
-    return f"models/{_check_name(name)}/versions/{number}.json"
-
-
-def _alias_key(name: str) -> str:
-    return f"models/{name}/aliases.json"
+    return version_key(_check_name(name), number)
 
 
 def _check_name(name: str) -> str:

@@ -6,9 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from cd4ml.adapters.storage.documents import decode
 from cd4ml.errors import IntegrityError
 
-__all__ = ["AliasChange", "ModelVersion", "moved", "parse_history", "parse_version"]
+__all__ = [
+    "AliasChange",
+    "ModelVersion",
+    "alias_key",
+    "moved",
+    "parse_aliases",
+    "parse_history",
+    "parse_version",
+    "version_key",
+]
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,24 @@ class AliasChange:
             "reason": self.reason,
             "to": self.to_version,
         }
+
+
+def version_key(name: str, number: int) -> str:
+    """Return where in the store a version's record is."""
+    return f"models/{name}/versions/{number}.json"
+
+
+def alias_key(name: str) -> str:
+    """Return where in the store the aliases of a model and their history are."""
+    return f"models/{name}/aliases.json"
+
+
+def parse_aliases(data: bytes, where: str) -> dict[str, Any]:
+    """Return the aliases' document; raise IntegrityError that names `where` when it is none."""
+    document = decode(data, where)
+    if not isinstance(document.get("aliases"), dict) or not isinstance(document.get("history"), list):
+        raise IntegrityError(f"'{where}' lacks 'aliases' or 'history'; restore it")
+    return document
 
 
 def parse_version(name: str, document: Mapping[str, Any]) -> ModelVersion:

@@ -152,10 +152,13 @@ def signature_of(
     return Signature("valid" if public in trusted else "unknown_key", key_id)
 
 
-def require_signature(bundle: Path, public_keys: Sequence[str] | None = None) -> Signature:
+def require_signature(
+    bundle: Path, public_keys: Sequence[str] | None = None, what: str = "bundle"
+) -> Signature:
     """Return what the bundle's signature is worth, and refuse anything but "valid" when keys are configured.
 
-    Without a key nothing can be verified: the caller shows `Signature.warning`.
+    Without a key nothing can be verified: the caller shows `Signature.warning`. `what` is what messages call
+    the folder.
 
     Raises
     ------
@@ -165,7 +168,7 @@ def require_signature(bundle: Path, public_keys: Sequence[str] | None = None) ->
     found = verify_signature(bundle, public_keys)
     configured = os.environ.get(VERIFY_KEY) if public_keys is None else public_keys
     if found.state == "invalid" or (configured and found.state != "valid"):
-        raise IntegrityError(f"bundle '{bundle}' was refused. {found.warning}; do not use it")
+        raise IntegrityError(f"{what} '{bundle}' was refused. {found.warning}; do not use it")
     return found
 
 

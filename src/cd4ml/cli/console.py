@@ -11,8 +11,8 @@ from typing import TextIO
 __all__ = ["emit", "note"]
 
 
-def emit(value: object, as_json: bool, lines: Iterable[str] = ()) -> None:
-    """Print `value` as JSON, or `lines` for people, on stdout."""
+def emit(value: object, as_json: bool, lines: Iterable[str] = ()) -> bool:
+    """Print `value` as JSON, or `lines` for people, on stdout; return whether there is still a reader."""
     if as_json:
         lines = [json.dumps(value, indent=2, sort_keys=True, default=str)]
     try:
@@ -21,6 +21,8 @@ def emit(value: object, as_json: bool, lines: Iterable[str] = ()) -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 (until the end)
+        return False
+    return True
 
 
 def note(text: str) -> None:

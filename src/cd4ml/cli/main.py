@@ -19,10 +19,12 @@ NOUNS = {
     "consumers": "What those who call a model rely on: draft, add, check.",
     "data": "Snapshots of the sources: take, check, compare, profile; the holdout; simulate a shop.",
     "models": "Bundles and the registry: verify, publish, fetch, compare, approve, reproduce.",
+    "page": "A page for people: a forecast, why, and what they decide.",
     "pipelines": "The compiled pipelines: list, export, submit to Kubeflow.",
     "problem": "Problem files: check, draft one from a sample, print the schema.",
     "run": "Run the training pipeline here: data in, a judged and packaged model out.",
     "runs": "What was run: list, compare, trend.",
+    "serve": "Serve models here: a gateway with stable, canary and shadow.",
 }
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT."""

@@ -13,6 +13,9 @@ from cd4ml.cli.audit import say_unsigned
 from cd4ml.cli.console import emit, note
 from cd4ml.cli.model_reference import open_registry, split_reference
 from cd4ml.cli.models_approval import approve, reject, verdict_on
+from cd4ml.cli.models_embed import embed, portable, stock
+from cd4ml.cli.models_follow import events, follow
+from cd4ml.cli.models_history import history
 from cd4ml.cli.models_predict import predict
 from cd4ml.cli.models_reproduce import reproduce
 from cd4ml.cli.models_verify import verify
@@ -220,7 +223,13 @@ def keys(
 
 app.command()(verify)
 app.command()(predict)
+app.command()(embed)
+app.command()(portable)
+app.command()(stock)
+app.command()(history)
 app.command()(reproduce)
+app.command()(events)
+app.command()(follow)
 app.command()(approve)
 app.command()(reject)
 

@@ -19,6 +19,9 @@ def predict(
     ],
     data: Annotated[Path, typer.Option("--data", help="Rows to predict for: .csv, .csv.gz or .parquet.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where predictions go: .csv or .parquet.")],
+    history: Annotated[
+        Path | None, typer.Option("--history", help="Folder of a history table, see `cd4ml models history`.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")] = False,
 ) -> None:
     """Predict for each row of a file; its columns are written as they are, followed by the predictions.
@@ -32,7 +35,7 @@ def predict(
     from cd4ml.steps.predict import predict_file
 
     with bundle_folder(model) as bundle:
-        found = predict_file(bundle, data, out)
+        found = predict_file(bundle, data, out, history=history)
         if warning := verify_signature(bundle).warning:
             note(f"warning: {warning}")
     rows = int(found.pop("rows"))

@@ -39,7 +39,8 @@ def verify(
 
     With CD4ML_VERIFY_KEY set, a bundle that none of its keys signed is refused. With --endpoint each holdout
     row is asked for, alone and in batches, and must come back within 1e-5 of max(1, |y|) as it was judged;
-    otherwise the exit code is 3 and the first row that differs is named.
+    otherwise the exit code is 3 and the first row that differs is named, or the bundle that came instead.
+    CD4ML_ENDPOINT_HOST and CD4ML_ENDPOINT_TOKEN give the header Host and a bearer token.
 
     Example: cd4ml models verify out/bundle --endpoint http://localhost:8080
     """

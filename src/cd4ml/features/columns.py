@@ -89,12 +89,15 @@ def concat(sets: Sequence[ColumnSet]) -> dict[str, ColumnLike]:
     return result
 
 
+_KINDS = {"M": "time", "m": "duration"}
+
+
 def kind_of(value: object) -> str:
     """Return "text", "time", "duration" or "number" for a column or a scalar."""
-    if isinstance(value, CategoryArray | str):
+    if isinstance(value, (CategoryArray, str)):  # quicker than CategoryArray | str
         return "text"
-    kind = np.asarray(value).dtype.kind
-    return {"M": "time", "m": "duration"}.get(kind, "number")
+    kind = value.dtype.kind if isinstance(value, np.ndarray) else np.asarray(value).dtype.kind
+    return _KINDS.get(kind, "number")
 
 
 def as_float(column: Array) -> NDArray[np.float64]:
@@ -114,14 +117,25 @@ def as_category(column: ColumnLike) -> CategoryArray:
     """
     if isinstance(column, CategoryArray):
         return column
+    if len(column) == 1:
+        return _single_category(column)
     values, codes = np.unique(column, return_inverse=True)
     null = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values.astype(np.float64))
-    if values.dtype.kind == "M":
-        found = [str(value).removesuffix("T00:00:00") for value in values[~null]]
-    else:
-        found = [number_text(value) for value in values[~null]]
+    found = [_text(value) for value in values[~null]]
     table = np.where(null, -1, np.cumsum(~null) - 1).astype(np.int32)  # nulls sort last
     return CategoryArray(table[codes.reshape(-1)], tuple(found))
+
+
+def _text(value: Any) -> str:
+    return str(value).removesuffix("T00:00:00") if value.dtype.kind == "M" else number_text(value)
+
+
+def _single_category(column: Array) -> CategoryArray:
+    """Return a column of one row without sorting it."""
+    value = column[0]
+    if np.isnat(value) if value.dtype.kind == "M" else value != value:  # noqa: PLR0124 - NaN
+        return CategoryArray(np.array([-1], dtype=np.int32), ())
+    return CategoryArray(np.zeros(1, dtype=np.int32), (_text(value),))
 
 
 def texts(column: ColumnLike) -> list[str | None]:

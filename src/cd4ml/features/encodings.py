@@ -28,9 +28,15 @@ class Vocabulary:
     texts: tuple[str, ...]
     shares: tuple[float, ...]
     _position: dict[str, int] = field(init=False, repr=False, compare=False)
+    _values: dict[str, NDArray[np.float64]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_position", {text: code for code, text in enumerate(self.texts)})
+        values = {
+            "ordinal": np.array([*range(len(self.texts) + 1), np.nan], dtype=np.float64),
+            "frequency": np.array([*self.shares, 0.0, np.nan], dtype=np.float64),
+        }
+        object.__setattr__(self, "_values", values)  # by code; the last one is that of -1
 
     def codes(self, column: ColumnLike, cache: Cache) -> NDArray[np.int64]:
         """Return 0 for the most frequent text and so on; `len(texts)`: rare or unknown; -1: null."""
@@ -58,10 +64,7 @@ class Vocabulary:
         if encoding == "one_hot":
             equal = np.equal(codes[:, None], np.arange(len(self.texts) + 1))
             return equal.astype(np.float64)
-        if encoding == "frequency":
-            shares = np.array([*self.shares, 0.0, np.nan], dtype=np.float64)
-            return shares[codes][:, None]
-        return np.where(codes < 0, np.nan, codes.astype(np.float64))[:, None]
+        return self._values[encoding][codes][:, None]
 
 
 def fit_vocabulary(column: ColumnLike, max_categories: int) -> Vocabulary:

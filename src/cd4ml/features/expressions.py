@@ -84,7 +84,7 @@ class Expression:
         ProblemError
             When a column is unknown or an operation does not fit the types.
         """
-        for name in sorted(self.columns - set(columns)):
+        for name in sorted(self.columns - columns.keys()):
             raise ProblemError(f"unknown column '{name}'{nearest(name, columns)}", self.path)
         try:
             with np.errstate(all="ignore"):

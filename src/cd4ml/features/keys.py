@@ -21,6 +21,7 @@ facts' categories alone, so that an id that comes again means the same texts."""
 Codes = NDArray[np.int64]
 
 _DENSE_CELLS = 50_000_000
+_NOT_A_TIME = -(2**63)
 
 
 def _whole(column: NDArray[Any]) -> tuple[Codes, NDArray[np.bool_]]:
@@ -31,6 +32,17 @@ def _whole(column: NDArray[Any]) -> tuple[Codes, NDArray[np.bool_]]:
         known = (np.abs(column) < 2.0**63) & (np.floor(column) == column)
         return np.where(known, column, 0).astype(np.int64), known
     return column.astype(np.int64), np.ones(len(column), dtype=bool)
+
+
+def _whole_one(column: NDArray[Any]) -> int | None:
+    """Return what `_whole` does for a column of one row; None where it is no key."""
+    if column.dtype.kind == "M":
+        found = column.astype("datetime64[s]", copy=False).view(np.int64).item()
+        return None if found == _NOT_A_TIME else found
+    value = column.item()
+    if type(value) is float and not (abs(value) < 2.0**63 and value.is_integer()):
+        return None
+    return int(value)
 
 
 class _Part:
@@ -72,6 +84,17 @@ class _Part:
         values, known = _whole(column)
         code = np.minimum(np.searchsorted(self.values, values), len(self.values) - 1)
         return np.where(known & (self.values[code] == values), code, -1)
+
+    def code(self, column: ColumnLike) -> int:
+        """Return what `codes` does for a column of one row, without arrays."""
+        if isinstance(column, CategoryArray):
+            place = int(column.codes[0])
+            return self.position.get(column.categories[place], -1) if place >= 0 else -1
+        value = None if isinstance(self.values, tuple) else _whole_one(column)
+        if value is None:
+            return -1
+        code = self.values.searchsorted(value)  # type: ignore[union-attr]
+        return int(code) if code < len(self.values) and self.values[code] == value else -1
 
 
 class KeyIndex:
@@ -153,4 +176,19 @@ class KeyIndex:
 
     def positions(self, columns: Sequence[ColumnLike], rows: int, cache: Cache) -> Codes:
         """Return each row's key as a position in the index; -1 where it is unknown or has a null."""
+        if rows == 1:
+            return np.array([self._position(columns)], dtype=np.int64)
         return self._find(self._combine(columns, rows, cache))
+
+    def _position(self, columns: Sequence[ColumnLike]) -> int:
+        """Return what `positions` does for one row: for each part one search instead of ten arrays."""
+        combined = 0
+        for part, radix, column in zip(self._parts, self._radix, columns, strict=True):
+            code = part.code(column)
+            if code < 0:
+                return -1
+            combined = combined * radix + code
+        if self._table is not None:
+            return self._table.item(combined) if len(self.ids) else -1
+        position = int(self.ids.searchsorted(combined))
+        return position if position < len(self.ids) and self.ids[position] == combined else -1

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 __all__ = ["Cells", "Panel", "collapse", "fill_panel"]
@@ -41,22 +40,37 @@ class Panel:
         """Return how many cells a panel has."""
         return pad + groups * (steps + pad)
 
-    def _position(self, group: Codes, newest: Codes, width: int) -> Codes:
-        inside = np.clip(newest - self.start, -1, self.steps + width - 1)
-        stride = self.steps + self.pad
-        return np.where(group < 0, self.pad - 1, self.pad + group * stride + inside)
+    @property
+    def geometry(self) -> tuple[int, int, int]:
+        """Steps, pad and start: panels of the same have the same cells at the same places."""
+        return self.steps, self.pad, self.start
+
+    def place(self, group: Codes, newest: Codes, width: int | Codes) -> Codes:
+        """Return where in `values` the last `width` steps up to `newest` begin; shapes are broadcast."""
+        # For one row the number of calls of NumPy is what costs; np.clip alone is as slow as six others.
+        first = self.pad - width  # of a window that ends right before the first group
+        inside = np.minimum(np.maximum(newest + (first + 1 - self.start), first), self.pad + self.steps)
+        # With the group -1 the sum lies before all groups: that window is unknown too.
+        found: Codes = np.maximum(group * (self.steps + self.pad) + inside, first)
+        return found
 
     def at(self, group: Codes, step: Codes) -> NDArray[np.float32]:
-        """Return the value of each row's group at a step [n]; NaN outside of the history."""
-        return self.values[self._position(group, step, 1)]
+        """Return the value of each row's group at a step; NaN outside of the history.
+
+        Both may be [n], or [n, 1] and [n, k] for several steps of each row.
+        """
+        return self.values[self.place(group, step, 1)]
 
     def window(self, group: Codes, newest: Codes, width: int) -> NDArray[np.float32]:
         """Return the last `width` steps up to `newest`, newest first [n, width]."""
+        return self.windows(width)[self.place(group, newest, width)][:, ::-1]
+
+    def windows(self, width: int) -> NDArray[np.float32]:
+        """Return a view of `width` cells, oldest first, from each place on [cells - width + 1, width]."""
         stride = self.values.strides[0]
-        windows = as_strided(
-            self.values, (len(self.values) - width + 1, width), (stride, stride), writeable=False
-        )
-        return windows[self._position(group, newest, width) - width + 1][:, ::-1]
+        shape = (len(self.values) - width + 1, width)
+        # as_strided does the same ten times slower.
+        return np.ndarray(shape, self.values.dtype, self.values, 0, (stride, stride))
 
     def block(self, group: int) -> NDArray[np.float32]:
         """Return one group's history [steps]."""

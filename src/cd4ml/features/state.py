@@ -76,6 +76,9 @@ class State:
     prepared: Any = field(default=None, repr=False)
     """What `transform` works out once for its plan."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "prepared": None}  # it is full of views, which a copy would make whole
+
     @property
     def panel_bytes(self) -> int:
         """Size of the history."""

@@ -5,33 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from operator import is_
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cd4ml.features.calendar import NO_STEP, PARTS, step_index
-from cd4ml.features.columns import ColumnLike, ColumnSet, as_float, length, take
+from cd4ml.features.calendar import NO_STEP, parts_of, step_index
+from cd4ml.features.columns import ColumnLike, ColumnSet, length, take
 from cd4ml.features.fitting import MEMORY_BUDGET_BYTES, fit_state
+from cd4ml.features.joins import Lookup
 from cd4ml.features.keys import Cache
+from cd4ml.features.layout import JoinTable
 from cd4ml.features.operations import require_columns, run_operations
-from cd4ml.features.panel import Panel
+from cd4ml.features.past import Historic, Past, group_by_geometry
 from cd4ml.features.plan import (
     AgeFeature,
     CalendarFeature,
     CategoryFeature,
-    LagFeature,
     NumberFeature,
     Plan,
-    RollingFeature,
-    SeasonalFeature,
 )
 from cd4ml.features.state import State
-from cd4ml.features.windows import Windows
 
 __all__ = ["enrich", "fit_state", "seasonal_naive", "steps_of", "transform", "unseen"]
 
 CHUNK_ROWS = 8192
+_MOST_MOMENTS = 4096
 _WINDOW_CELLS = 8_000_000
 """Chunks are smaller where windows are so long that a chunk of them would be larger."""
 Codes = NDArray[np.int64]
@@ -39,35 +39,38 @@ Matrix = NDArray[np.float32]
 
 
 @dataclass
-class _Windowed:
-    """Rolling features of one series that end at the same step."""
-
-    series: int
-    after: int
-    width: int = 0
-    items: list[tuple[int, int, str]] = field(default_factory=list)
-    """(column, size in steps, method of Windows)."""
-
-
-@dataclass
 class _Prepared:
     """A plan against a state: where each feature goes, and which share work."""
 
     plan: Plan
+    made_of: tuple[Any, ...]
+    lookups: tuple[Lookup, ...] = ()
+    """Those of the state; categories that are features are encoded once a key, not once a row."""
     numbers: list[tuple[int, str]] = field(default_factory=list)
     categories: list[tuple[int, int, CategoryFeature]] = field(default_factory=list)
     calendar: list[tuple[int, str]] = field(default_factory=list)
     ages: list[tuple[int, AgeFeature]] = field(default_factory=list)
-    lags: list[tuple[int, LagFeature]] = field(default_factory=list)
-    seasons: list[tuple[int, SeasonalFeature]] = field(default_factory=list)
-    windows: dict[tuple[int, int], _Windowed] = field(default_factory=dict)
+    pasts: list[Past] = field(default_factory=list)
     groups: list[tuple[str, ...]] = field(default_factory=list)
+    moments: dict[int, tuple[Codes, Matrix]] = field(default_factory=dict)
+    """Step and calendar of times that single rows had."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether any feature needs the time."""
+        return bool(self.calendar or self.groups)
+
+
+def _made_of(plan: Plan, state: State) -> tuple[Any, ...]:
+    return plan, state.lookups, state.groups, state.panels, state.vocabularies
 
 
 def _prepare(plan: Plan, state: State) -> _Prepared:
-    if isinstance(state.prepared, _Prepared) and state.prepared.plan is plan:
-        return state.prepared
-    found, column = _Prepared(plan), 0
+    known, made_of = state.prepared, _made_of(plan, state)
+    if isinstance(known, _Prepared) and all(map(is_, known.made_of, made_of)):
+        return known
+    found, column = _Prepared(plan, made_of), 0
+    historic: list[tuple[int, Historic]] = []
     for feature in plan.features:
         width = 1
         match feature:
@@ -82,24 +85,45 @@ def _prepare(plan: Plan, state: State) -> _Prepared:
                 found.calendar.append((column, feature.part))
             case AgeFeature():
                 found.ages.append((column, feature))
-            case LagFeature():
-                found.lags.append((column, feature))
-            case SeasonalFeature():
-                found.seasons.append((column, feature))
-            case RollingFeature():
-                key = (feature.series, feature.after)
-                shared = found.windows.setdefault(key, _Windowed(*key))
-                shared.width = max(shared.width, feature.size)
-                method = "total" if feature.statistic == "sum" else feature.statistic
-                shared.items.append((column, feature.size, method))
+            case _:
+                historic.append((column, feature))
         column += width
-    used = [age.by for _, age in found.ages]
-    used += [plan.series[lag.series].by for _, lag in found.lags]
-    used += [plan.series[season.series].by for _, season in found.seasons]
-    used += [plan.series[series].by for series, _ in found.windows]
+    found.pasts = group_by_geometry(plan, state.panels, historic)
+    used = [age.by for _, age in found.ages] + [by for past in found.pasts for by in past.groups]
     found.groups = list(dict.fromkeys(used))
+    found.lookups = _encoded(found, state)
     state.prepared = found
     return found
+
+
+def _encoded(found: _Prepared, state: State) -> tuple[Lookup, ...]:
+    """Return the lookups with their categories as features, and without what nothing else needs.
+
+    Such a feature is a number from then on.
+    """
+    joins = {
+        name: step for step in found.plan.operations if isinstance(step, JoinTable) for name in step.gives
+    }
+    made = {step.index: dict(state.lookups[step.index].columns) for step in joins.values()}
+    for item in list(found.categories):
+        column, _, feature = item
+        if feature.column in joins and feature.encoding != "one_hot":
+            of, name = joins[feature.column].index, f"\0{feature.name}"  # the name of no column
+            words, values = state.vocabularies[feature.name], made[of][feature.column]
+            made[of][name] = words.encode(values, feature.encoding, {})[:, 0]
+            found.categories.remove(item)
+            found.numbers.append((column, name))
+    needed = {name for step in found.plan.operations for name in step.needs}
+    needed |= {name for by in found.groups for name in by} | {name for _, name in found.numbers}
+    needed |= {feature.column for _, _, feature in found.categories}
+    if found.plan.problem.time is not None:
+        needed.add(found.plan.problem.time.column)
+    return tuple(
+        Lookup(lookup.index, {name: values for name, values in made[place].items() if name in needed})
+        if place in made
+        else lookup
+        for place, lookup in enumerate(state.lookups)
+    )
 
 
 def steps_of(plan: Plan, state: State, columns: ColumnSet) -> Codes:
@@ -194,67 +218,75 @@ def _by_entity(plan: Plan, state: State, facts: ColumnSet, cache: Cache) -> Code
 
 def _fill(prepared: _Prepared, state: State, facts: ColumnSet, out: Matrix, cache: Cache) -> None:
     plan = prepared.plan
-    columns = run_operations(plan.operations, state.lookups, facts, cache)
+    columns = run_operations(plan.operations, prepared.lookups, facts, cache)
     with np.errstate(over="ignore", invalid="ignore"):
         for column, name in prepared.numbers:
-            out[:, column] = as_float(columns[name])  # type: ignore[arg-type]
+            out[:, column] = columns[name]  # type: ignore[assignment]
         for column, width, feature in prepared.categories:
             vocabulary = state.vocabularies[feature.name]
             out[:, column : column + width] = vocabulary.encode(
                 columns[feature.column], feature.encoding, cache
             )
-        if prepared.calendar or prepared.groups:
-            step = steps_of(plan, state, columns)
-            _fill_calendar(prepared, state, columns, step, out)
+        if prepared.timed:
+            step = _fill_calendar(prepared, state, columns, out)
             _fill_history(prepared, state, columns, step, out, cache)
     out[np.isinf(out)] = np.nan
 
 
-def _fill_calendar(prepared: _Prepared, state: State, columns: ColumnSet, step: Codes, out: Matrix) -> None:
-    time = prepared.plan.problem.time
-    for column, part in prepared.calendar:
-        if part == "trend":
-            out[:, column] = np.where(step == NO_STEP, np.nan, step - state.first_train_step)
-        elif time is not None:
-            out[:, column] = PARTS[part](columns[time.column])  # type: ignore[arg-type]
+def _fill_calendar(prepared: _Prepared, state: State, columns: ColumnSet, out: Matrix) -> Codes:
+    """Write what depends on the time alone, and return each row's step."""
+    if prepared.plan.problem.time is None:
+        return steps_of(prepared.plan, state, columns)
+    times: Any = columns[prepared.plan.problem.time.column]
+    if len(times) == 1:  # the times of single rows come again and again
+        moment = times.astype("datetime64[s]", copy=False).view(np.int64).item()
+        if moment not in prepared.moments:
+            if len(prepared.moments) >= _MOST_MOMENTS:
+                prepared.moments = {}
+            prepared.moments[moment] = _calendar(prepared, state, columns)
+        step, values = prepared.moments[moment]
+    else:
+        step, values = _calendar(prepared, state, columns)
+    for place, (column, _) in enumerate(prepared.calendar):
+        out[:, column] = values[:, place]
+    return step
+
+
+def _calendar(prepared: _Prepared, state: State, columns: ColumnSet) -> tuple[Codes, Matrix]:
+    """Return each row's step [n] and the features of its time [n, k]."""
+    plan = prepared.plan
+    step = steps_of(plan, state, columns)
+    times: Any = columns[plan.problem.time.column]  # type: ignore[union-attr]
+    values = np.empty((len(step), len(prepared.calendar)), dtype=np.float32)
+    parts = [part for _, part in prepared.calendar]
+    found = iter(parts_of(times, [part for part in parts if part != "trend"]))
+    for place, part in enumerate(parts):
+        trend = part == "trend"
+        values[:, place] = (
+            np.where(step == NO_STEP, np.nan, step - state.first_train_step) if trend else next(found)
+        )
+    return step, values
 
 
 def _fill_history(
     prepared: _Prepared, state: State, columns: ColumnSet, step: Codes, out: Matrix, cache: Cache
 ) -> None:
-    plan = prepared.plan
     members = {
         by: state.groups[by].index.positions([columns[name] for name in by], len(step), cache)
         for by in prepared.groups
     }
     for column, age in prepared.ages:
         out[:, column] = _age(state.groups[age.by].first_seen, members[age.by], step, age.delay)
-    for column, lag in prepared.lags:
-        out[:, column] = state.panels[lag.series].at(members[plan.series[lag.series].by], step - lag.delay)
-    for column, season in prepared.seasons:
-        group = members[plan.series[season.series].by]
-        out[:, column] = _season(state.panels[season.series], group, step, season.delays)
-    for shared in prepared.windows.values():
-        group = members[plan.series[shared.series].by]
-        windows = Windows(state.panels[shared.series].window(group, step - shared.after, shared.width))
-        for column, size, method in shared.items:
-            out[:, column] = getattr(windows, method)(size)
+    for past in prepared.pasts:
+        past.fill(members, step, out)
 
 
 def _age(first_seen: Codes, member: Codes, step: Codes, delay: int) -> NDArray[np.float64]:
     """Steps since the first row; 0 until it can be known that there was one."""
-    first = np.append(first_seen, 2**40)[member]
+    first = (
+        np.where(member < 0, 2**40, first_seen[member]) if len(first_seen) else np.full(len(member), 2**40)
+    )
     return np.where(step == NO_STEP, np.nan, np.where(first <= step - delay, step - first, 0))
-
-
-def _season(panel: Panel, group: Codes, step: Codes, delays: tuple[int, ...]) -> NDArray[np.float64]:
-    total, count = np.zeros(len(step)), np.zeros(len(step))
-    for delay in delays:
-        value = panel.at(group, step - delay).astype(np.float64)
-        known = ~np.isnan(value)
-        total += np.where(known, value, 0.0)
-        count += known
-    return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
 
 
 def seasonal_naive(plan: Plan, state: State, facts: ColumnSet, period: timedelta) -> NDArray[np.float64]:

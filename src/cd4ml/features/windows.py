@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 __all__ = ["STATISTICS", "Windows"]
 
 Numbers = NDArray[np.float64]
+Sizes = int | NDArray[np.int64]
 
 
 class Windows:
     """The windows of some rows.
+
+    Each statistic takes the size of a window and returns it for each row, [n]; or sizes [k] and returns
+    [n, k]: several at once cost one row little more than a single one.
 
     Parameters
     ----------
@@ -40,58 +44,77 @@ class Windows:
     def _filled(self, block: NDArray[Any], value: float) -> NDArray[Any]:
         return block if self.all_known else np.where(self.known, block, block.dtype.type(value))
 
-    def count(self, size: int) -> Numbers:
-        """Return how many of the newest `size` values are known."""
+    def _counts(self, size: Sizes) -> Any:
+        """Return how many of the newest values are known, as what fits to [n] or [n, k]."""
         if self.all_known:
-            return np.full(len(self.block), float(size))
-        return self._running("count", lambda: np.cumsum(self.known, axis=1, dtype=np.float64))[:, size - 1]
+            return size
+        return self._running("count", lambda: self.known.cumsum(axis=1, dtype=np.float64))[:, size - 1]
 
-    def total(self, size: int) -> Numbers:
+    def _divisors(self, size: Sizes) -> Any:
+        return size if self.all_known else np.maximum(self._counts(size), 1.0)
+
+    def _unless_unknown(self, value: Any, size: Sizes) -> Numbers:
+        """Return the value where something of the window is known, else NaN."""
+        found: Numbers = value if self.all_known else np.where(self._counts(size) > 0, value, np.nan)
+        return found
+
+    def _sum(self, size: Sizes) -> Numbers:
+        running = self._running("sum", lambda: self._filled(self.block, 0.0).cumsum(axis=1, dtype=np.float64))
+        found: Numbers = running[:, size - 1]
+        return found
+
+    def count(self, size: Sizes) -> Numbers:
+        """Return how many of the newest `size` values are known."""
+        return np.zeros((len(self.block), *np.shape(size))) + self._counts(size)
+
+    def total(self, size: Sizes) -> Numbers:
         """Return the sum of the known ones; NaN without any."""
-        running = self._running(
-            "sum", lambda: np.cumsum(self._filled(self.block, 0.0), axis=1, dtype=np.float64)
-        )
-        return np.where(self.count(size) > 0, running[:, size - 1], np.nan)
+        return self._unless_unknown(self._sum(size), size)
 
-    def mean(self, size: int) -> Numbers:
+    def mean(self, size: Sizes) -> Numbers:
         """Return the mean of the known ones; NaN without any."""
-        return self.total(size) / np.maximum(self.count(size), 1.0)
+        return self._unless_unknown(self._sum(size) / self._divisors(size), size)
 
-    def share_nonzero(self, size: int) -> Numbers:
+    def share_nonzero(self, size: Sizes) -> Numbers:
         """Return which part of the known ones is not zero; NaN without any."""
         running = self._running(
-            "nonzero", lambda: np.cumsum((self.block != 0) & self.known, axis=1, dtype=np.float64)
+            "nonzero", lambda: ((self.block != 0) & self.known).cumsum(axis=1, dtype=np.float64)
         )
-        count = self.count(size)
-        return np.where(count > 0, running[:, size - 1] / np.maximum(count, 1.0), np.nan)
+        return self._unless_unknown(running[:, size - 1] / self._divisors(size), size)
 
     def _centred(self) -> NDArray[Any]:
         """Differences from the newest known value: a constant window has a spread of exactly zero."""
+        if self.all_known:
+            return self.block - self.block[:, :1].astype(np.float64)
         first = np.argmax(self.known, axis=1)
         centre = self.block[np.arange(len(self.block)), first].astype(np.float64)
         return self._filled(self.block - centre[:, None], 0.0)
 
-    def std(self, size: int) -> Numbers:
+    def std(self, size: Sizes) -> Numbers:
         """Return the standard deviation with divisor n - 1; NaN below two known values."""
         centred = self._running("centred", self._centred)
-        first = self._running("first", lambda: np.cumsum(centred, axis=1))[:, size - 1]
-        second = self._running("second", lambda: np.cumsum(centred * centred, axis=1))[:, size - 1]
-        count = self.count(size)
-        spread = np.maximum(second - first * first / np.maximum(count, 1.0), 0.0)
+        first = self._running("first", lambda: centred.cumsum(axis=1))[:, size - 1]
+        second = self._running("second", lambda: (centred * centred).cumsum(axis=1))[:, size - 1]
+        count = self._counts(size)
+        spread = np.maximum(second - first * first / self._divisors(size), 0.0)
         return np.where(count > 1, np.sqrt(spread / np.maximum(count - 1.0, 1.0)), np.nan)
 
-    def min(self, size: int) -> Numbers:
+    def min(self, size: Sizes) -> Numbers:
         """Return the smallest known value; NaN without any."""
-        lowest = self._filled(self.block, np.inf)[:, :size].min(axis=1)
-        return np.where(self.count(size) > 0, lowest, np.nan)
+        lowest = self._running("min", lambda: np.minimum.accumulate(self._filled(self.block, np.inf), axis=1))
+        return self._unless_unknown(lowest[:, size - 1], size)
 
-    def max(self, size: int) -> Numbers:
+    def max(self, size: Sizes) -> Numbers:
         """Return the largest known value; NaN without any."""
-        highest = self._filled(self.block, -np.inf)[:, :size].max(axis=1)
-        return np.where(self.count(size) > 0, highest, np.nan)
+        highest = self._running(
+            "max", lambda: np.maximum.accumulate(self._filled(self.block, -np.inf), axis=1)
+        )
+        return self._unless_unknown(highest[:, size - 1], size)
 
-    def median(self, size: int) -> Numbers:
+    def median(self, size: Sizes) -> Numbers:
         """Return the median of the known ones, the mean of the middle two; NaN without any."""
+        if isinstance(size, np.ndarray):
+            return np.stack([self.median(one) for one in size.tolist()], axis=1)
         ordered = np.sort(self.block[:, :size], axis=1)  # NaN comes last
         count = self.count(size).astype(np.int64)
         rows = np.arange(len(ordered))

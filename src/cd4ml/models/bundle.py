@@ -26,6 +26,7 @@ from cd4ml.models.card import build_card
 from cd4ml.models.card_text import card_markdown
 from cd4ml.models.contract import build_contract
 from cd4ml.models.data import FloatArray, IntArray, Matrix
+from cd4ml.models.explain.stored import CONTRIBUTIONS, dump_model
 from cd4ml.models.fit import Fitted
 from cd4ml.models.lineage import library_versions
 from cd4ml.models.parity import check_parity
@@ -125,6 +126,8 @@ def write_bundle(
     contract = build_contract(problem, inputs, known, model.treatment)
     with atomic.directory(folder) as inside:
         save_model(inside, model)
+        if (explained := dump_model(model.fitted)) is not None:
+            atomic.write_bytes(inside / CONTRIBUTIONS, explained)
         (inside / FEATURES).mkdir()
         state.save(inside / FEATURES)
         atomic.write_text(inside / "problem.json", problem_files.dumps(problem))

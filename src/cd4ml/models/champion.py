@@ -31,7 +31,14 @@ if TYPE_CHECKING:
     from cd4ml.models.runtime import Bundle
     from cd4ml.problem import Problem, Table
 
-__all__ = ["another_question", "holdout_facts", "lacking", "may_have_seen", "predict_holdout"]
+__all__ = [
+    "another_question",
+    "holdout_facts",
+    "lacking",
+    "may_have_seen",
+    "needed_columns",
+    "predict_holdout",
+]
 
 
 def another_question(theirs: Problem, problem: Problem) -> str:
@@ -118,7 +125,7 @@ def lacking(
         "table", "column" ("" for the whole table), "needed" and "found" (a type, or None); none is right.
     """
     theirs = _over(bundle.problem, problem)
-    facts, wanted = _columns(bundle), contract_of(theirs)
+    facts, wanted = needed_columns(bundle), contract_of(theirs)
     need = {join.table: wanted[join.table] for join in theirs.joins}
     for name in problem.facts:
         columns = [column for column in wanted[name]["columns"] if column["name"] in facts]
@@ -131,7 +138,7 @@ def lacking(
     ]
 
 
-def _columns(bundle: Bundle) -> set[str]:
+def needed_columns(bundle: Bundle) -> set[str]:
     """Return the fact columns that a bundle's features, history and treatment are made of."""
     # Without what only training and judging ask of the rows.
     metrics = bundle.problem.metrics.model_copy(update={"weight": None})
@@ -191,7 +198,7 @@ def predict_holdout(
         If the bundle predicts what is not finite, or no probability.
     """
     theirs = _over(bundle.problem, problem)
-    facts = read_facts(theirs, snapshot, _columns(bundle))
+    facts = read_facts(theirs, snapshot, needed_columns(bundle))
     starts = np.searchsorted(facts.table, np.arange(len(problem.facts)))
     asked = take(facts.columns, starts[held.table] + held.row)
     history, _ = apply_filters(bundle.plan, facts)

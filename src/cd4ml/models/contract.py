@@ -17,7 +17,7 @@ from cd4ml.features.columns import ColumnSet, as_category
 from cd4ml.features.expressions import Expression
 from cd4ml.problem import Column, Problem
 
-__all__ = ["TIME_PATTERN", "build_contract", "known_values"]
+__all__ = ["TIME_PATTERN", "build_contract", "declared_values", "known_values"]
 
 TIME_PATTERN = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?$"
 """Times come without a zone, as they were in training; a date alone is its midnight."""
@@ -100,6 +100,17 @@ def known_values(problem: Problem, inputs: Mapping[str, str], training: ColumnSe
             used = np.unique(column.codes[column.codes >= 0])
             found[name] = sorted(column.categories[code] for code in used)
     return found
+
+
+def declared_values(problem: Problem) -> dict[str, list[str] | None]:
+    """Return the values that the problem allows in each column, as texts; None where it has no such rule."""
+    columns = problem.fact.columns
+    return {
+        name: None
+        if column.allowed is None or column.severity == "warn"
+        else [str(v) for v in column.allowed]
+        for name, column in columns.items()
+    }
 
 
 def _time_columns(problem: Problem) -> set[str]:

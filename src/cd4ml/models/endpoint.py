@@ -14,12 +14,11 @@ from cd4ml.adapters.inference import Answer, InferenceClient, Protocol
 from cd4ml.adapters.manifest import bundle_id, verify_manifest
 from cd4ml.errors import UsageError
 from cd4ml.models.data import FloatArray, IntArray
+from cd4ml.models.form_parity import TOLERANCE
 from cd4ml.models.runtime import holdout_rows
 
 __all__ = ["BATCH_ROWS", "TOLERANCE", "Difference", "EndpointReport", "compare_endpoint"]
 
-TOLERANCE = 1e-5
-"""How far predictions may be apart, as a fraction of max(1, |expected|)."""
 BATCH_ROWS = 500
 """Rows of a batch where nobody says how many, or fewer where the contract takes fewer."""
 _OUTPUTS = ("prediction", "quantile", "decision")
@@ -62,6 +61,8 @@ class EndpointReport:
         Where rows were sent.
     bundle : str
         Id of the bundle.
+    served : str
+        Id of the bundle that the endpoint says it serves; "" where it does not say.
     rows, batch_rows, requests : int
         Rows of the holdout, rows of a batch, and requests that were made.
     outputs : tuple of str
@@ -84,15 +85,26 @@ class EndpointReport:
     differing_rows: int
     largest_difference: float
     first: Difference | None
+    served: str = ""
+
+    @property
+    def is_other(self) -> bool:
+        """Whether the endpoint says that it serves another bundle."""
+        return self.served not in ("", self.bundle)
 
     @property
     def agrees(self) -> bool:
-        """Whether every row came back as it was judged."""
-        return self.first is None
+        """Whether every row came back as it was judged, and of no other bundle."""
+        return self.first is None and not self.is_other
 
     @property
     def sentence(self) -> str:
         """The result in one line."""
+        told = f"{self.address} says it serves bundle {self.served[:12]}; expected {self.bundle[:12]}. "
+        return (told if self.is_other else "") + self._rows_sentence
+
+    @property
+    def _rows_sentence(self) -> str:
         within = f"within {TOLERANCE:g} of max(1, |y|)"
         if self.first is None:
             return (
@@ -124,7 +136,7 @@ def compare_endpoint(
 
     Each row is asked alone, in their order, and then all of them in batches, shuffled: an endpoint whose
     answer hangs on a row's place or on its neighbours is found. Every output that the bundle has recorded
-    must come.
+    must come. An endpoint that says which bundle it serves, as cd4ml's servers do, must serve this one.
 
     Parameters
     ----------
@@ -152,6 +164,7 @@ def compare_endpoint(
     kinds = {name: field["kind"] for name, field in contract["inputs"]["properties"].items()}
     comparison = _Comparison(_expected(bundle_folder), len(rows))
     with InferenceClient(url, contract["problem"], protocol, kinds, timeout_seconds) as client:
+        served = client.metadata().get("bundle", "")
         for asked, places in _requests(len(rows), size):
             comparison.add(asked, places, client.predict([rows[place] for place in places.tolist()]))
     return EndpointReport(
@@ -165,6 +178,7 @@ def compare_endpoint(
         differing_rows=int(comparison.differs.sum()),
         largest_difference=comparison.largest,
         first=comparison.first,
+        served=served if isinstance(served, str) else "",
     )
 
 

@@ -14,7 +14,13 @@ from typing import Any
 
 from cd4ml.errors import Cd4mlError
 
-__all__ = ["Replay", "forbidden_modules", "replay_in_serving_runtime", "requirement_closure"]
+__all__ = [
+    "Replay",
+    "forbidden_modules",
+    "modules_outside",
+    "replay_in_serving_runtime",
+    "requirement_closure",
+]
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,11 @@ def requirement_closure(distribution: str, extra: str) -> set[str]:
 
 def forbidden_modules(distribution: str = "cd4ml", extra: str = "serve") -> list[str]:
     """Return the top-level modules of all installed distributions that the extra does not need, sorted."""
-    allowed = requirement_closure(distribution, extra)
+    return modules_outside(requirement_closure(distribution, extra))
+
+
+def modules_outside(allowed: set[str]) -> list[str]:
+    """Return the top-level modules of all installed distributions but the allowed ones, sorted."""
     return sorted(
         module
         for module, owners in metadata.packages_distributions().items()

@@ -37,9 +37,9 @@ class ImportGuard(importlib.abc.MetaPathFinder):
 def replay(folder: Path) -> dict[str, Any]:
     """Return how far predictions of a bundle's holdout rows are from those that were recorded in training."""
     import numpy as np
-    import onnxruntime
 
     from cd4ml.models.runtime import Bundle, holdout_rows
+    from cd4ml.models.session import onnx_runtime
 
     bundle, rows = Bundle.load(folder, own=True), holdout_rows(folder)
     size = int(bundle.contract["max_rows"])
@@ -57,7 +57,7 @@ def replay(folder: Path) -> dict[str, Any]:
     versions = {
         "python": sys.version.split()[0],
         "numpy": np.__version__,
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": onnx_runtime().__version__,
     }
     return {
         "identical": identical and not detail,

@@ -45,8 +45,10 @@ def columns_from_rows(
     fields: Mapping[str, Field] = contract["inputs"]["properties"]
     for index, row in enumerate(rows):
         _check_names(index, row, fields)
+    limits = _limits(fields)
     return {
-        name: _column(name, field, [row.get(name, _ABSENT) for row in rows]) for name, field in fields.items()
+        name: _column(name, field, limits[name], [row.get(name, _ABSENT) for row in rows])
+        for name, field in fields.items()
     }
 
 
@@ -58,8 +60,10 @@ def columns_from_lists(
     fields: Mapping[str, Field] = contract["inputs"]["properties"]
     if not lists.keys() <= fields.keys():
         raise _unknown_field(None, lists, fields)
-    absent = [_ABSENT] * rows
-    return {name: _column(name, field, lists.get(name, absent)) for name, field in fields.items()}
+    absent, limits = [_ABSENT] * rows, _limits(fields)
+    return {
+        name: _column(name, field, limits[name], lists.get(name, absent)) for name, field in fields.items()
+    }
 
 
 def _check_count(contract: Mapping[str, Any], rows: int) -> None:
@@ -115,11 +119,26 @@ def _ends(field: Field) -> tuple[Any, Any]:
     return field.get(low), field.get(high)
 
 
-def _column(name: str, field: Field, values: Sequence[Any]) -> ColumnLike:
-    read, limits = _READERS[field["kind"]], _Limits.of(field)
+def _limits(fields: Mapping[str, Field]) -> Mapping[str, _Limits]:
+    """Return the limits of a contract's fields; those of contracts that were asked for lately are kept."""
+    kept = _KEPT.get(id(fields))
+    if kept is None or kept[0] is not fields:
+        if len(_KEPT) >= _MOST_KEPT:
+            _KEPT.clear()
+        kept = _KEPT[id(fields)] = (fields, {name: _Limits.of(field) for name, field in fields.items()})
+    return kept[1]
+
+
+_KEPT: dict[int, tuple[Mapping[str, Field], Mapping[str, _Limits]]] = {}
+"""By the id of the fields, which are kept alive; a contract is not altered once it was read."""
+_MOST_KEPT = 64
+
+
+def _column(name: str, field: Field, limits: _Limits, values: Sequence[Any]) -> ColumnLike:
+    read, nullable = _READERS[field["kind"]], field["nullable"]
     found: list[Any] = []
     for index, value in enumerate(values):
-        if field["nullable"] and (value is None or value is _ABSENT):
+        if nullable and (value is None or value is _ABSENT):
             found.append(None)
             continue
         try:
@@ -205,9 +224,12 @@ def _read_boolean(value: Any) -> bool:
     return value
 
 
+_TIME = re.compile(TIME_PATTERN.removesuffix("$")).fullmatch
+
+
 def _read_time(value: Any) -> datetime:
     # fromisoformat alone also takes week dates, zones and fractions.
-    if not re.fullmatch(TIME_PATTERN.removesuffix("$"), _read_text(value)):
+    if not _TIME(_read_text(value)):
         raise ValueError
     return datetime.fromisoformat(value)
 
@@ -219,7 +241,7 @@ def _read_date(value: Any) -> datetime:
 
 
 def _make_numbers(values: list[Any]) -> ColumnLike:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return np.array(values, dtype=np.float64)  # None is NaN
 
 
 def _make_integers(values: list[Any]) -> ColumnLike:
@@ -233,9 +255,7 @@ def _make_categories(values: list[Any]) -> ColumnLike:
 
 
 def _make_times(values: list[Any]) -> ColumnLike:
-    return np.array(
-        [np.datetime64("NaT") if v is None else np.datetime64(v, "s") for v in values], "datetime64[s]"
-    )
+    return np.array(values, dtype="datetime64[s]")  # None is NaT
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

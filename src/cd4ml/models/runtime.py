@@ -47,6 +47,8 @@ class Bundle:
         What its signature is worth; None where it was not looked at. Show its `warning`.
     treatment : Treatment or None
         What is done to predictions by group.
+    history : str
+        Id of the history table that replaced its own history, see `cd4ml.models.history`; "" for its own.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Bundle:
     _session: Any
     _quantile_session: Any
     treatment: Treatment | None = None
+    history: str = ""
 
     @classmethod
     def load(cls, folder: Path, verify: bool = True, threads: int = 1, *, own: bool = False) -> Bundle:

@@ -20,9 +20,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cd4ml.serving.event_files import EventFile, FolderFull, finish_orphans
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["EventCounts", "EventLog", "PredictionEvent"]
 
@@ -53,7 +56,7 @@ class PredictionEvent:
     variant: str
     protocol: str
     inputs: _Inputs
-    outputs: Mapping[str, Sequence[Any]]
+    outputs: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]]
     time_seconds: float = field(default_factory=time.time)
 
     @property

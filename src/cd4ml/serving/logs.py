@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.config
 import re
 import uuid
+import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,22 +23,51 @@ from cd4ml.adapters.storage.atomic import write_json
 
 __all__ = [
     "ID_HEADER",
+    "MADE_ID",
     "JsonFormatter",
     "RequestIds",
     "current_request_id",
+    "given_id",
+    "log_as_json",
     "log_config",
+    "new_id",
     "request_id",
     "request_scope",
+    "usable_id",
     "write_log_config",
 ]
 
 ID_HEADER = "ce-id"
 """KServe's logger takes the id of its events from it, so both logs join on it."""
-_OTHER_HEADERS = ("x-request-id",)
+_OTHER_HEADER = "x-request-id"
+_ID_BYTES, _OTHER_BYTES = ID_HEADER.encode(), _OTHER_HEADER.encode()
+MADE_ID = "cd4ml.made_id"
+"""Key of the scope of a request that came without an id."""
 _ID = re.compile(r"[!-~]{1,200}")
 """Printable ASCII: an id goes into logs and headers, where a line break would forge a line."""
 
 _current: ContextVar[str] = ContextVar("cd4ml_request_id", default="")
+
+
+def usable_id(text: str) -> str:
+    """Return an id that can go into logs and headers as it is, and "" for another."""
+    return text if _ID.fullmatch(text) else ""
+
+
+def given_id(headers: Mapping[str, str]) -> str:
+    """Return the id that a request came with, its `Ce-Id` or else its `X-Request-Id`; "" for none.
+
+    Parameters
+    ----------
+    headers : mapping
+        By names in lower case.
+    """
+    return usable_id(headers.get(ID_HEADER) or "") or usable_id(headers.get(_OTHER_HEADER) or "")
+
+
+def new_id() -> str:
+    """Return an id that nobody has."""
+    return str(uuid.uuid4())
 
 
 def request_id(headers: Mapping[str, str] | None) -> str:
@@ -45,12 +76,7 @@ def request_id(headers: Mapping[str, str] | None) -> str:
     Names may be in any case. An id that is longer than 200 characters, or not of printable ASCII without
     spaces, is replaced by a new one.
     """
-    lower = {name.lower(): value for name, value in (headers or {}).items()}
-    for name in (ID_HEADER, *_OTHER_HEADERS):
-        found = lower.get(name)
-        if found is not None and _ID.fullmatch(found):
-            return found
-    return str(uuid.uuid4())
+    return given_id({name.lower(): value for name, value in (headers or {}).items()}) or new_id()
 
 
 def current_request_id() -> str:
@@ -92,7 +118,7 @@ class JsonFormatter(logging.Formatter):
         line |= {"level": record.levelname.lower(), "logger": record.name, "process": record.process}
         line["message"] = _message(record)
         if identity := _current.get():
-            line["request_id"] = identity
+            line.setdefault("request_id", identity)
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             trace = self.formatException(record.exc_info)
@@ -145,6 +171,14 @@ def log_config(level: str = "INFO", **fields: str) -> dict[str, Any]:
     }
 
 
+def log_as_json(level: str = "INFO") -> None:
+    """Have this process write all its lines as JSON on standard error, Python's warnings among them."""
+    logging.config.dictConfig(log_config(level))
+    logging.captureWarnings(True)
+    # What KServe and FastAPI think of each other's ways is nothing that whoever serves a model can mend.
+    warnings.filterwarnings("ignore", module=r"(fastapi|kserve|starlette)\b")
+
+
 def write_log_config(path: Path, level: str = "INFO", **fields: str) -> None:
     """Write `log_config` as the JSON file that KServe's `--log_config_file` takes."""
     write_json(path, log_config(level, **fields))
@@ -156,10 +190,15 @@ _Send = Callable[[_Message], Awaitable[None]]
 _App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 
 
+def _known_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, bytes]:
+    return {name.decode("latin-1"): value for name, value in raw if name in (_ID_BYTES, _OTHER_BYTES)}
+
+
 class RequestIds:
     """ASGI middleware: each request has an id, its log lines carry it, and its answer tells it as `Ce-Id`.
 
-    What is inside finds the id in the request's headers, where one that was made stands too.
+    What is inside finds the id in the request's headers, where one that was made stands too; `scope[MADE_ID]`
+    tells that it was. What is inside may know a better id, of the body: an answer with a `Ce-Id` keeps it.
     """
 
     def __init__(self, app: _App) -> None:
@@ -170,15 +209,19 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        raw: list[tuple[bytes, bytes]] = list(scope["headers"])
-        identity = request_id({name.decode("latin-1"): value.decode("latin-1") for name, value in raw})
-        header = (ID_HEADER.encode(), identity.encode())
-        scope["headers"] = [pair for pair in raw if pair[0].lower() != header[0]] + [header]
+        raw: list[tuple[bytes, bytes]] = [(name.lower(), value) for name, value in scope["headers"]]
+        given = given_id({name: value.decode("latin-1") for name, value in _known_headers(raw).items()})
+        identity = given or new_id()
+        header = (_ID_BYTES, identity.encode())
+        scope["headers"] = [pair for pair in raw if pair[0] != _ID_BYTES] + [header]
+        if not given:
+            scope[MADE_ID] = identity
 
         async def send_with_id(message: _Message) -> None:
             if message["type"] == "http.response.start":
-                others = [pair for pair in message.get("headers", ()) if pair[0].lower() != header[0]]
-                message["headers"] = [*others, header]
+                headers = list(message.get("headers", ()))
+                if not any(name.lower() == _ID_BYTES for name, _ in headers):
+                    message["headers"] = [*headers, header]
             await send(message)
 
         with request_scope(identity):

@@ -47,7 +47,7 @@ class BadRequest(DataError):
     Parameters
     ----------
     status : int
-        HTTP status, from 400 up to 499.
+        HTTP status: 4xx for what the caller mends, 503 and 504 for what passes.
     field : str
         The field, or the part of the request; "" for the whole.
     found, allowed : str
@@ -171,11 +171,11 @@ def decode_v2(
         raise BadRequest(400, "inputs", _kind(tensors), "a list of tensors, one for each field")
     lists, rows = _tensors(tensors, tail, contract, limits)
     asked, binary = _outputs(document)
-    request_id = document.get("id")
-    if request_id is not None and not isinstance(request_id, str):
-        raise BadRequest(400, "id", _kind(request_id), "a text")
+    for name in ("id", "model_name", "model_version"):
+        if not isinstance(document.get(name), str | None):
+            raise BadRequest(400, name, _kind(document[name]), "a text")
     try:
-        return Rows(columns_from_lists(contract, lists, rows), request_id, asked, binary)
+        return Rows(columns_from_lists(contract, lists, rows), document.get("id"), asked, binary)
     except RowError as error:
         raise _refused(error) from None
 
@@ -285,8 +285,7 @@ def _values(
     if datatype not in allowed:
         found = datatype[:60] if isinstance(datatype, str) else _kind(datatype)
         raise BadRequest(400, name, f"the datatype {found}", f"the datatype {', '.join(allowed)}")
-    parameters = tensor.get("parameters")
-    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    size = _parameters(tensor).get("binary_data_size")
     if size is None:
         return _listed(name, tensor.get("data"), rows), tail
     if "data" in tensor or type(size) is not int or not 0 <= size <= len(tail):
@@ -336,10 +335,16 @@ def _texts(name: str, raw: memoryview, rows: int) -> list[Any]:
     return found
 
 
+def _parameters(holder: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = holder.get("parameters")
+    if not isinstance(found, dict | None):
+        raise BadRequest(400, "parameters", _kind(found), "an object")
+    return found or {}
+
+
 def _outputs(document: Mapping[str, Any]) -> tuple[dict[str, bool] | None, bool]:
     """Return the outputs that are asked for, and whether outputs are binary unless they say otherwise."""
-    parameters = document.get("parameters")
-    every = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
+    every = _parameters(document).get("binary_data_output") is True
     asked = document.get("outputs")
     if asked is None:
         return None, every
@@ -349,7 +354,5 @@ def _outputs(document: Mapping[str, Any]) -> tuple[dict[str, bool] | None, bool]
         raise BadRequest(400, "outputs", _kind(asked), "a list of objects with the name of an output")
     found = {}
     for item in asked:
-        own = item.get("parameters")
-        choice = own.get("binary_data", every) if isinstance(own, dict) else every
-        found[item["name"]] = choice is True
+        found[item["name"]] = _parameters(item).get("binary_data", every) is True
     return found or None, every

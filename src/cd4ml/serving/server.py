@@ -4,85 +4,83 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from kserve import ModelServer
-from kserve.protocol.rest.server import RESTServer
-
+# KServe and prometheus_client are imported in functions: how they count is settled before.
 from cd4ml.errors import Cd4mlError
-from cd4ml.serving.predictor import BundlePredictor
+from cd4ml.serving.logs import log_as_json
 from cd4ml.serving.requests import Limits
-from cd4ml.serving.routes import build_routes
+from cd4ml.serving.telemetry import count_across_workers
+from cd4ml.serving.work import Capacity
 
-__all__ = ["Server", "main"]
+if TYPE_CHECKING:
+    from cd4ml.serving.predictor import BundlePredictor
+
+__all__ = ["main"]
 
 _LOG = logging.getLogger("cd4ml.serving")
-
-
-class _Rest(RESTServer):  # type: ignore[misc]
-    """KServe's HTTP server with the routes of bundles before its own, in each worker."""
-
-    def _register_endpoints(self, app: Any) -> None:
-        models = {
-            name: model
-            for name, model in self.dataplane.model_registry.get_models().items()
-            if isinstance(model, BundlePredictor)
-        }
-        app.router.routes[0:0] = build_routes(models)
-        super()._register_endpoints(app)
-
-
-class Server(ModelServer):  # type: ignore[misc]
-    """KServe's ModelServer on a host of choice.
-
-    Parameters
-    ----------
-    host : str
-        Address to listen on; KServe itself knows all addresses alone.
-    workers : int
-        Processes; each loads and verifies the bundle.
-    grace_seconds : int
-        How long requests under way are waited for at the end.
-    """
-
-    def __init__(self, host: str, http_port: int, workers: int = 1, grace_seconds: int = 30) -> None:
-        super().__init__(
-            http_port=http_port,
-            workers=workers,
-            enable_grpc=False,
-            enable_latency_logging=False,
-            grace_period=grace_seconds,
-        )
-        self._host = host
-
-    async def _serve(self) -> None:
-        # KServe makes its HTTP server in start() and takes no other: it is fitted before it begins here.
-        several = self._rest_multiprocess_server
-        rest = several._rest_server if several else self._rest_server
-        rest.__class__ = _Rest
-        rest.config.host = self._host
-        rest.config.access_log = False
-        await super()._serve()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve a bundle until SIGTERM, which lets requests under way end; return the exit code."""
     options = _parser().parse_args(argv)
-    limits = Limits(options.max_body_bytes, options.max_body_seconds, options.max_rows)
+    log_as_json()
     try:
-        folder = Path(options.bundle).resolve()
-        model = BundlePredictor(options.name, folder, version=options.model_version, limits=limits)
+        with ExitStack() as stack:
+            if options.workers > 1:
+                folder = stack.enter_context(TemporaryDirectory(prefix="cd4ml-metrics-"))
+                count_across_workers(Path(folder))
+            return _serve(options)
     except Cd4mlError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from cd4ml.serving.rest import Server, Settings
+
+    model = _model(options)
     signature = model.served.bundle.signature
     if signature is not None and signature.warning:
         _LOG.warning("%s", signature.warning)
-    Server(options.host, options.http_port, options.workers, options.grace_seconds).start([model])
+    settings = Settings(
+        host=options.host,
+        http_port=options.http_port,
+        workers=options.workers,
+        grace_seconds=options.grace_seconds,
+        head_seconds=options.max_body_seconds,
+        capacity=Capacity(options.max_concurrent, options.timeout_seconds),
+        follow=options.follow.resolve() if options.follow else None,
+        events=options.events.resolve() if options.events else None,
+        access_log=options.access_log,
+    )
+    Server(settings).start([model])
     return 0
+
+
+def _model(options: argparse.Namespace) -> BundlePredictor:
+    from cd4ml.adapters.served_file import ServedFile
+    from cd4ml.serving.predictor import BundlePredictor
+
+    bundle, version, history = options.bundle, options.model_version, options.history
+    if options.follow:
+        desired = ServedFile(options.follow).read()
+        bundle, version = Path(desired.bundle), desired.version
+        history = Path(desired.history) if desired.history else None
+    return BundlePredictor(
+        options.name,
+        bundle.resolve(),
+        version=version,
+        history=history.resolve() if history else None,
+        variant=options.variant,
+        limits=Limits(options.max_body_bytes, options.max_body_seconds, options.max_rows),
+    )
 
 
 def _positive(text: str) -> int:
@@ -91,23 +89,48 @@ def _positive(text: str) -> int:
     return found
 
 
+def _seconds(text: str) -> float:
+    found = float(text)
+    if not 0 < found < math.inf:
+        raise ValueError
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cd4ml.serving.server", description="Serve a bundle.")
-    parser.add_argument("--bundle", required=True, help="folder of the bundle")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--bundle", type=Path, help="folder of the bundle")
+    what.add_argument("--follow", type=Path, help="file that says what to serve, now and later")
     parser.add_argument("--name", required=True, help="as in /v1/models/NAME:predict")
     parser.add_argument("--model-version", default="", help="what answers call it (default: of the id)")
+    parser.add_argument("--history", type=Path, help="folder of a history table newer than the bundle's")
+    parser.add_argument("--variant", default="stable", help="stable, canary, shadow: as metrics call it")
+    parser.add_argument("--events", type=Path, help="folder for prediction events (default: none)")
+    parser.add_argument("--access-log", action="store_true", help="a log line for each prediction")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback alone)")
     parser.add_argument("--http-port", type=_positive, default=8080)
     parser.add_argument("--workers", type=_positive, default=1, help="processes")
-    parser.add_argument(
-        "--grace-seconds", type=_positive, default=30, help="for requests under way at the end"
-    )
-    defaults = Limits()
-    parser.add_argument("--max-body-bytes", type=_positive, default=defaults.body_bytes)
-    parser.add_argument("--max-body-seconds", type=float, default=defaults.body_seconds)
-    parser.add_argument("--max-rows", type=_positive, default=None, help="fewer than the contract says")
+    _add_limits(parser)
     return parser
 
 
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    limits, capacity = Limits(), Capacity()
+    parser.add_argument(
+        "--grace-seconds", type=_positive, default=30, help="for requests under way at the end"
+    )
+    parser.add_argument("--max-body-bytes", type=_positive, default=limits.body_bytes)
+    parser.add_argument("--max-body-seconds", type=_seconds, default=limits.body_seconds)
+    parser.add_argument("--max-rows", type=_positive, default=None, help="fewer than the contract says")
+    parser.add_argument(
+        "--max-concurrent", type=_positive, default=capacity.requests, help="requests at once, a worker"
+    )
+    parser.add_argument(
+        "--timeout-seconds", type=_seconds, default=capacity.seconds, help="for one prediction"
+    )
+
+
+if __name__ == "__mp_main__":  # a worker, before it imports what it is to do
+    log_as_json()
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -8,6 +8,7 @@ each worker then counts in files of its own, and `page` adds them up, those of e
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -33,6 +34,7 @@ __all__ = [
     "Telemetry",
     "count_across_workers",
     "error_kind",
+    "forget_counts",
     "page",
 ]
 
@@ -139,6 +141,7 @@ class Telemetry:
         }
         self._events = {result: families.events.labels(*labels, result) for result in EVENT_RESULTS}
         self._not_finite = families.not_finite.labels(*labels)
+        self._served = families.served
         of_probabilities = task == "classification"
         self._edges = PROBABILITY_EDGES if of_probabilities else VALUE_EDGES
         self._predicted = (families.probabilities if of_probabilities else families.values).labels(*labels)
@@ -182,6 +185,10 @@ class Telemetry:
         """Count prediction events of which `result` became, one of `written` or a reason for dropping."""
         self._events[result].inc(number)
 
+    def in_service(self, bundle: str, serves: bool) -> None:
+        """Tell whether this process answers with a bundle, by its id."""
+        self._served.labels(*self.labels, bundle).set(1 if serves else 0)
+
     def _count_predictions(self, predictions: Sequence[float] | np.ndarray[Any, Any]) -> None:
         # A NaN would make the histogram's sum NaN for ever, so it is counted apart.
         if len(predictions) < _MANY:
@@ -210,7 +217,7 @@ class _Families:
     """The metrics of one registry; a registry refuses to have one twice."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        from prometheus_client import Counter, Histogram
+        from prometheus_client import Counter, Gauge, Histogram
 
         def counter(name: str, what: str, *more: str) -> Counter:
             return Counter(name, what, (*_LABELS, *more), registry=registry)
@@ -229,6 +236,9 @@ class _Families:
         self.not_finite = counter("cd4ml_predictions_not_finite", what)
         what = "Prediction events by what became of them; all but written were dropped."
         self.events = counter("cd4ml_events", what, "result")
+        what = "1 for a bundle that answers, in at least one process; 0 for one that did before."
+        names = (*_LABELS, "bundle")
+        self.served = Gauge("cd4ml_served_info", what, names, registry=registry, multiprocess_mode="livemax")
 
 
 _known: WeakKeyDictionary[CollectorRegistry, _Families] = WeakKeyDictionary()
@@ -266,6 +276,20 @@ def count_across_workers(folder: Path) -> None:
     os.environ[_FOLDER] = str(folder)
 
 
+def forget_counts() -> None:
+    """Take the files of all workers away, where the process that would do it has ended before them."""
+    if folder := os.environ.get(_FOLDER):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _past(file: Path) -> bool:
+    """Return whether a file tells what a process does now, and that process has ended."""
+    name, _, process = file.stem.rpartition("_")
+    return (
+        name.startswith("gauge_live") and not Path(f"/proc/{process}").exists() and Path("/proc/1").exists()
+    )
+
+
 class _Workers:
     """The sum over all workers, as a collector."""
 
@@ -276,7 +300,11 @@ class _Workers:
         from prometheus_client.multiprocess import MultiProcessCollector
 
         # A worker that starts makes its file empty first, which the merge takes for a broken one.
-        files = (file for file in self._folder.glob("*.db") if file.stat().st_size >= _SMALLEST_FILE_BYTES)
+        files = (
+            file
+            for file in self._folder.glob("*.db")
+            if file.stat().st_size >= _SMALLEST_FILE_BYTES and not _past(file)
+        )
         found: Iterable[Metric] = MultiProcessCollector.merge(sorted(map(str, files)))  # type: ignore[no-untyped-call]
         return found
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from cd4ml.adapters.storage import Storage
     from cd4ml.domain.consumer_contract import ConsumerContract
     from cd4ml.models.runtime import Bundle
-    from cd4ml.problem import Problem
 
 __all__ = ["Champion", "check_consumers", "hold_against"]
 
@@ -94,13 +93,14 @@ def hold_against(
     from cd4ml.domain.consumer_contract import consumer_gates, unreadable
     from cd4ml.domain.schema_compatibility import schema_changes, schema_gates, unanswered_schema_gates
     from cd4ml.models.consumers import check_consumer
+    from cd4ml.models.contract import declared_values
 
     checks = [
         unreadable(name, str(found)) if isinstance(found, IntegrityError) else check_consumer(bundle, found)
         for name, found in contracts
     ]
     changes = (
-        schema_changes(champion.contract, bundle.contract, _declared(bundle.problem))
+        schema_changes(champion.contract, bundle.contract, declared_values(bundle.problem))
         if champion.contract is not None
         else ()
     )
@@ -141,14 +141,3 @@ def _champion(folder: Path, storage: Storage) -> Champion:
         raise
     except Cd4mlError as error:
         return Champion("unreadable", bundle, reason=str(error))
-
-
-def _declared(problem: Problem) -> dict[str, list[str] | None]:
-    """Return the values that the problem allows in each column, as texts; None where it has no such rule."""
-    columns = problem.fact.columns
-    return {
-        name: None
-        if column.allowed is None or column.severity == "warn"
-        else [str(v) for v in column.allowed]
-        for name, column in columns.items()
-    }

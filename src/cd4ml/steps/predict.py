@@ -22,7 +22,12 @@ FORMATS = ("csv", "parquet")
 
 
 def predict_file(
-    bundle: Path, data: Path, out: Path, form: str = "", chunk_rows: int = CHUNK_ROWS
+    bundle: Path,
+    data: Path,
+    out: Path,
+    form: str = "",
+    chunk_rows: int = CHUNK_ROWS,
+    history: Path | None = None,
 ) -> dict[str, float]:
     """Predict for each row of a file; write its columns as they are, followed by the model's outputs.
 
@@ -37,6 +42,8 @@ def predict_file(
         "csv" or "parquet"; by the name of `out` when it is "".
     chunk_rows : int
         Rows that are predicted at a time.
+    history : Path, optional
+        Folder of a history table, in place of the bundle's own history.
 
     Returns
     -------
@@ -47,10 +54,13 @@ def predict_file(
     ------
     DataError
         If a row breaks the contract: no prediction is written then.
+    IntegrityError
+        If bundle or history table were altered, or do not belong together.
     UsageError
         If the form is not known, or `out` is `data`.
     """
     from cd4ml.adapters.storage import atomic
+    from cd4ml.models.history import load_history
     from cd4ml.models.runtime import Bundle
     from cd4ml.tables.requests import read_requests
 
@@ -60,6 +70,8 @@ def predict_file(
     if chunk_rows < 1:
         raise UsageError(f"expected chunks of 1 row or more; found {chunk_rows}")
     loaded, rows, sums = Bundle.load(bundle), 0, dict[str, float]()
+    if history is not None:
+        loaded = load_history(history, loaded)
     table = loaded.problem.fact
     with atomic.stream(out) as file, _Writer(file, form, table.csv.delimiter) as writer:
         for frame in read_requests(data, table, chunk_rows):

@@ -1,0 +1,1 @@
+"""The forecast page: a form for people, that asks the endpoint as any consumer does."""

@@ -1,0 +1,31 @@
+"""What was judged of each shipped problem is what is served: V1, V2, V2 binary, and batch."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.serving.model_server import running
+from tests.serving.parity import batch_faults, faults
+
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
+NEEDS_TABLES = pytest.mark.skipif(
+    "CD4ML_TEST_DATA" not in os.environ, reason="CD4ML_TEST_DATA names no folder of real tables"
+)
+
+
+@pytest.mark.parametrize(
+    ("problem", "data"),
+    [
+        ("sales-forecast", "shop"),
+        pytest.param("bike-demand", "bike", marks=NEEDS_TABLES),
+        pytest.param("adult-income", "adult", marks=NEEDS_TABLES),
+        pytest.param("adult-income-parity", "adult", marks=NEEDS_TABLES),
+    ],
+)
+def test_a_shipped_problem_is_served_as_it_was_judged(ran, tmp_path, problem, data):
+    out, _ = ran(problem, data)
+    with running(out / "bundle", problem) as server:
+        assert list(faults(server, out / "bundle", batch=500, alone=1000)) == []
+    assert list(batch_faults(out / "bundle", tmp_path)) == []
