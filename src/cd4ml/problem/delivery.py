@@ -36,10 +36,16 @@ class Rollout(Model):
     """From so many times the errors of the stable version on, it is worse."""
     slow_seconds: float = Field(0.0, ge=0)
     """An answer that takes longer is slow; 0 takes the stable version's 99th percentile at the start."""
+    negligible_fraction: float = Field(0.01, gt=0, lt=1)
+    """Errors, or slow answers, that are certainly rarer than this fraction of the requests are no ground to
+    hold a version back. Without it two versions that never fail could never be told to be equal."""
     max_slow_ratio: float = Field(2.0, gt=1)
     """From so many times the slow answers of the stable version on, it is worse."""
     loss_margin_fraction: float = Field(0.05, gt=0)
     """From so much more loss on labelled pairs of the shadow on, as a fraction, it is worse."""
+    outcomes: Literal["watched", "required"] = "watched"
+    """`required`: the shadow goes on only when outcomes show its loss to be within the margin. `watched`:
+    outcomes that come can take it back, and it does not wait for them."""
     slices: Names = Field(default_factory=list)
     """Columns whose values are watched for harm one by one."""
     step_seconds: float = Field(86_400.0, ge=0)

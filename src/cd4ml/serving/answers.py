@@ -11,7 +11,7 @@ import numpy as np
 from cd4ml.models.data import FloatArray
 from cd4ml.serving.requests import BadRequest, Rows
 
-__all__ = ["Answer", "Unknown", "encode_v1", "encode_v2", "output_datatype"]
+__all__ = ["Answer", "Unknown", "answer_v1", "encode_v1", "encode_v2", "output_datatype", "typed"]
 
 _MOST_LISTED = 20
 _V1_NAMES = {"prediction": "predictions", "quantile": "quantiles", "decision": "decisions"}
@@ -67,11 +67,16 @@ class Answer:
 
 def encode_v1(answer: Answer) -> bytes:
     """Return the body of a V1 answer: `predictions`; `quantiles`, `decisions`, `unknown` where there are."""
-    document: dict[str, Any] = {_V1_NAMES[name]: _typed(name, v) for name, v in answer.outputs.items()}
+    return _dumps(answer_v1(answer))
+
+
+def answer_v1(answer: Answer) -> dict[str, Any]:
+    """Return what `encode_v1` writes; outputs are arrays of shape (n,)."""
+    document: dict[str, Any] = {_V1_NAMES[name]: typed(name, v) for name, v in answer.outputs.items()}
     document |= {"model_name": answer.model, "model_version": answer.version}
     if answer.unknown:
         document["unknown"] = [item.to_dict() for item in answer.unknown]
-    return _dumps(document)
+    return document
 
 
 def encode_v2(answer: Answer, rows: Rows, request_id: str) -> tuple[bytes, dict[str, str]]:
@@ -87,7 +92,7 @@ def encode_v2(answer: Answer, rows: Rows, request_id: str) -> tuple[bytes, dict[
     for name, binary in asked.items():
         if name not in answer.outputs:
             raise BadRequest(400, "outputs", name[:60], ", ".join(answer.outputs))
-        values = _typed(name, answer.outputs[name])
+        values = typed(name, answer.outputs[name])
         output: dict[str, Any] = {"name": name, "datatype": output_datatype(name), "shape": [len(values)]}
         if binary:
             tails.append(values.astype(values.dtype.newbyteorder("<")).tobytes())
@@ -112,7 +117,8 @@ def output_datatype(name: str) -> str:
     return "INT64" if name == "decision" else "FP64"
 
 
-def _typed(name: str, values: FloatArray) -> Any:
+def typed(name: str, values: FloatArray) -> Any:
+    """Return the values of an output in the type that callers get: int64 for decisions, else float64."""
     return values.astype(np.int64 if name == "decision" else np.float64, copy=False)
 
 

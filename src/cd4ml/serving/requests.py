@@ -12,7 +12,7 @@ from cd4ml.errors import DataError, RowError, nearest
 from cd4ml.features.columns import ColumnSet, length
 from cd4ml.models.rows import columns_from_lists, columns_from_rows
 
-__all__ = ["DATATYPES", "BadRequest", "Limits", "Rows", "decode_v1", "decode_v2"]
+__all__ = ["DATATYPES", "BadRequest", "Limits", "Rows", "decode_v1", "decode_v2", "kind_of", "refused"]
 
 _NUMPY = {
     "BOOL": "?",
@@ -135,13 +135,13 @@ def decode_v1(body: bytes, contract: Mapping[str, Any], limits: Limits) -> Rows:
     _only(document, ("instances",))
     rows = document.get("instances")
     if not isinstance(rows, list):
-        found = "no such field" if "instances" not in document else _kind(rows)
+        found = "no such field" if "instances" not in document else kind_of(rows)
         raise BadRequest(400, "instances", found, "a list of objects with fields")
     _check_rows(len(rows), contract, limits)
     try:
         return Rows(columns_from_rows(contract, rows))
     except RowError as error:
-        raise _refused(error) from None
+        raise refused(error) from None
 
 
 def decode_v2(
@@ -168,16 +168,16 @@ def decode_v2(
     _only(document, ("id", "inputs", "outputs", "parameters", "model_name", "model_version"))
     tensors = document.get("inputs")
     if not isinstance(tensors, list) or not tensors:
-        raise BadRequest(400, "inputs", _kind(tensors), "a list of tensors, one for each field")
+        raise BadRequest(400, "inputs", kind_of(tensors), "a list of tensors, one for each field")
     lists, rows = _tensors(tensors, tail, contract, limits)
     asked, binary = _outputs(document)
     for name in ("id", "model_name", "model_version"):
         if not isinstance(document.get(name), str | None):
-            raise BadRequest(400, name, _kind(document[name]), "a text")
+            raise BadRequest(400, name, kind_of(document[name]), "a text")
     try:
         return Rows(columns_from_lists(contract, lists, rows), document.get("id"), asked, binary)
     except RowError as error:
-        raise _refused(error) from None
+        raise refused(error) from None
 
 
 def _check_size(size: int, limits: Limits) -> None:
@@ -203,7 +203,7 @@ def _json(body: bytes, limits: Limits) -> Any:
 
 def _object(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise BadRequest(400, name, _kind(value), "a JSON object")
+        raise BadRequest(400, name, kind_of(value), "a JSON object")
     return value
 
 
@@ -216,13 +216,15 @@ def _only(document: Mapping[str, Any], names: Sequence[str]) -> None:
 _KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Return what a value of JSON is, in words."""
     if isinstance(value, list) and not value:
         return "an empty list"
     return _KINDS.get(type(value), "a number")
 
 
-def _refused(error: RowError) -> BadRequest:
+def refused(error: RowError) -> BadRequest:
+    """Return what is wrong with a row as an error of the request."""
     return BadRequest(400, error.field, error.found, error.allowed, error.row, str(error))
 
 
@@ -260,13 +262,13 @@ def _named(tensor: Any, fields: Mapping[str, Any]) -> tuple[str, int]:
     """Return a tensor's name and number of rows."""
     name = _object(tensor, "inputs").get("name")
     if not isinstance(name, str):
-        raise BadRequest(400, "name", _kind(name), "the name of a field")
+        raise BadRequest(400, "name", kind_of(name), "the name of a field")
     if name not in fields:
         raise _refused_name(name, fields)
     shape = tensor.get("shape")
     whole = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
     if not whole or len(shape) not in (1, 2) or shape[1:] not in ([], [1]):
-        found = str(shape)[:60] if whole else _kind(shape)
+        found = str(shape)[:60] if whole else kind_of(shape)
         raise BadRequest(400, name, f"the shape {found}", "a shape of [rows] or [rows, 1]")
     return name, shape[0]
 
@@ -283,7 +285,7 @@ def _values(
     """Return a tensor's values, and the bytes behind them."""
     datatype, allowed = tensor.get("datatype"), DATATYPES[field["kind"]]
     if datatype not in allowed:
-        found = datatype[:60] if isinstance(datatype, str) else _kind(datatype)
+        found = datatype[:60] if isinstance(datatype, str) else kind_of(datatype)
         raise BadRequest(400, name, f"the datatype {found}", f"the datatype {', '.join(allowed)}")
     size = _parameters(tensor).get("binary_data_size")
     if size is None:
@@ -300,7 +302,7 @@ def _listed(name: str, data: Any, rows: int) -> list[Any]:
     if isinstance(data, list) and data and all(isinstance(item, list) and len(item) == 1 for item in data):
         data = [item[0] for item in data]
     if not isinstance(data, list) or len(data) != rows:
-        found = f"{len(data)} values" if isinstance(data, list) else _kind(data)
+        found = f"{len(data)} values" if isinstance(data, list) else kind_of(data)
         raise BadRequest(400, name, found, f"data with {rows} values, as the shape says")
     return data
 
@@ -338,7 +340,7 @@ def _texts(name: str, raw: memoryview, rows: int) -> list[Any]:
 def _parameters(holder: Mapping[str, Any]) -> Mapping[str, Any]:
     found = holder.get("parameters")
     if not isinstance(found, dict | None):
-        raise BadRequest(400, "parameters", _kind(found), "an object")
+        raise BadRequest(400, "parameters", kind_of(found), "an object")
     return found or {}
 
 
@@ -351,7 +353,7 @@ def _outputs(document: Mapping[str, Any]) -> tuple[dict[str, bool] | None, bool]
     if not isinstance(asked, list) or not all(
         isinstance(item, dict) and isinstance(item.get("name"), str) for item in asked
     ):
-        raise BadRequest(400, "outputs", _kind(asked), "a list of objects with the name of an output")
+        raise BadRequest(400, "outputs", kind_of(asked), "a list of objects with the name of an output")
     found = {}
     for item in asked:
         found[item["name"]] = _parameters(item).get("binary_data", every) is True

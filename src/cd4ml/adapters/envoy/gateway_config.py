@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LISTENER", "ROUTES", "GatewaySettings", "bootstrap"]
+__all__ = ["LISTENER", "ROUTES", "UNIT", "UNIT_FILTER", "GatewaySettings", "bootstrap"]
 
 LISTENER = "gateway"
+UNIT = ("cd4ml", "unit")
+"""Where a sticky route puts the value that decides, for the access log: namespace and key."""
+UNIT_FILTER = "envoy.filters.http.header_to_metadata"
 ROUTES = "services"
 _TYPE = "type.googleapis.com/envoy.extensions"
 _LOOPBACK = [
@@ -25,6 +28,8 @@ _ACCESS_LOG = {
     "details": "%RESPONSE_CODE_DETAILS%",
     "flags": "%RESPONSE_FLAGS%",
     "cluster": "%UPSTREAM_CLUSTER_RAW%",
+    "route": "%ROUTE_NAME%",
+    "unit": f"%DYNAMIC_METADATA({':'.join(UNIT)})%",
     "variant": "%RESP(x-cd4ml-variant)%",
     "version": "%RESP(x-cd4ml-version)%",
     "upstream": "%UPSTREAM_HOST%",
@@ -129,8 +134,10 @@ def _http(settings: GatewaySettings, dynamic: Path, access_log: Path) -> dict[st
 
 def _filters(settings: GatewaySettings) -> list[dict[str, Any]]:
     buffer = {"@type": f"{_TYPE}.filters.http.buffer.v3.Buffer", "max_request_bytes": settings.body_bytes}
+    unit = {"@type": f"{_TYPE}.filters.http.header_to_metadata.v3.Config"}
     router = {"@type": f"{_TYPE}.filters.http.router.v3.Router", "suppress_envoy_headers": True}
     return [
+        {"name": UNIT_FILTER, "typed_config": unit},  # each route says of what
         # The whole body before anything of it goes on: a slow caller holds no server, and every request can
         # be sent again when a server dies.
         {"name": "envoy.filters.http.buffer", "typed_config": buffer},

@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cd4ml.adapters.envoy.gateway_config import ROUTES
+from cd4ml.adapters.envoy.gateway_config import ROUTES, UNIT, UNIT_FILTER
 
-__all__ = ["Backend", "Route", "cluster_name", "clusters", "routes"]
+__all__ = ["ASKED", "Backend", "Route", "cluster_name", "clusters", "routes"]
+
+ASKED = "asked"
+"""What the access log calls the route of requests that name their variant: chance did not place them."""
 
 _API = "type.googleapis.com/envoy.config"
+_FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 _HUNDREDTHS = 10_000
 _VARIANT = "x-cd4ml-variant"
 _REQUEST_ID = "x-request-id"
@@ -164,6 +168,7 @@ def _split(
     common = {"timeout": f"{timeout_seconds:g}s", "retry_policy": _RETRY, **more}
     found = [
         {
+            "name": ASKED,
             "match": {**match, "headers": [*_from_here(), _equals(_VARIANT, variant)]},
             "route": {"cluster": cluster_name(route.service, variant), **common},
         }
@@ -179,7 +184,8 @@ def _split(
         return [*found, {"match": match, "route": weighted}]
     if kind == "header":
         policy = [_hash_of(name.lower(), "^.*$", f"{salt}\\0")]
-        return [*found, {"match": match, "route": {**weighted, "hash_policy": policy}}]
+        by_header = {"match": match, "route": {**weighted, "hash_policy": policy}}
+        return [*found, {**by_header, **_unit("header", name.lower())}]
     return [*found, *_by_cookie(name, salt, match, weighted)]
 
 
@@ -197,6 +203,7 @@ def _by_cookie(name: str, salt: str, match: dict[str, Any], weighted: dict[str, 
         {
             "match": known,
             "route": {**weighted, "hash_policy": [_hash_of("cookie", f"^{there}$", f"{salt}\\1")]},
+            **_unit("cookie", name),
         },
         {
             "match": match,
@@ -204,6 +211,14 @@ def _by_cookie(name: str, salt: str, match: dict[str, Any], weighted: dict[str, 
             "response_headers_to_add": [_header("set-cookie", cookie, "APPEND_IF_EXISTS_OR_ADD")],
         },
     ]
+
+
+def _unit(kind: str, name: str) -> dict[str, Any]:
+    """Return what has the access log tell the value that decided."""
+    namespace, key = UNIT
+    rule = {kind: name, "on_header_present": {"metadata_namespace": namespace, "key": key}}
+    config = f"{_FILTERS}.header_to_metadata.v3.Config"
+    return {"typed_per_filter_config": {UNIT_FILTER: {"@type": config, "request_rules": [rule]}}}
 
 
 def _weights(route: Route) -> dict[str, Any]:

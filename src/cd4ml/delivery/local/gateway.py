@@ -30,6 +30,8 @@ __all__ = ["Gateway"]
 
 _ACCESS_LOG_BYTES = 64 * 1024 * 1024
 _THREADS = 2
+_FLUSH_MILLISECONDS = 500
+"""How late a line of the access log may be: rollouts are judged by it."""
 _CLOSE_SECONDS = 5.0
 _ATTEMPTS = 5
 """At a free port, should somebody take it in the moment before Envoy does."""
@@ -146,6 +148,7 @@ class Gateway:
             *("--admin-address-path", str(self._address_file)),
             *("--concurrency", str(_THREADS)),
             *("--log-level", "warning"),
+            *("--file-flush-interval-msec", str(_FLUSH_MILLISECONDS)),
             "--disable-hot-restart",
         ]
         self.child = Child(command, self._state.logs / "gateway.log")

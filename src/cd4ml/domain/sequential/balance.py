@@ -39,3 +39,9 @@ class ArmBalance:
         if len(in_canary):
             self._test.update(in_canary, share)
             self.count += len(in_canary)
+
+    def update_counts(self, in_canary: int, in_stable: int, share: float) -> None:
+        """Take an interval, as `RateRatio.update_counts` does."""
+        if in_canary + in_stable > 0:
+            self._test.update_counts(in_canary, in_stable, share)
+            self.count += in_canary + in_stable

@@ -51,6 +51,13 @@ def _log_likelihood(in_canary: BoolArray, share: FloatArray, ratios: FloatArray)
     return found
 
 
+def _of_counts(in_canary: int, in_stable: int, share: float, ratios: FloatArray) -> FloatArray:
+    """Return the log-probability of all events of an interval together under each ratio, shape (k,)."""
+    arms = _log_likelihood(np.array([True, False]), np.full(2, share), ratios)
+    found: FloatArray = in_canary * arms[0] + in_stable * arms[1]
+    return found
+
+
 class EventShare:
     """Tests one ratio of rates against a mixture of others.
 
@@ -82,6 +89,11 @@ class EventShare:
         """Take a block of events in the order of their time; both arrays have shape (n,)."""
         found = _log_likelihood(in_canary, share, self._ratios)
         self.mixture.update(found[:, :-1] - found[:, -1:])
+
+    def update_counts(self, in_canary: int, in_stable: int, share: float) -> None:
+        """Take the events of an interval, whose order is unknown, as one observation: the same end of it."""
+        found = _of_counts(in_canary, in_stable, share, self._ratios)
+        self.mixture.update(found[:-1] - found[-1])
 
 
 class RateRatio:
@@ -144,6 +156,19 @@ class RateRatio:
         self._log_likelihood = np.cumsum(np.vstack([self._log_likelihood, steps]), axis=0)[-1]
         self.events += len(arm)
         self.events_in_canary += int(arm.sum())
+
+    def update_counts(self, in_canary: int, in_stable: int, share: float) -> None:
+        """Take the events of an interval of which only the counts are known.
+
+        Their order within it is not used: the tests are looked at when it ends, and nowhere in between.
+        """
+        if in_canary + in_stable <= 0:
+            return
+        self._harm.update_counts(in_canary, in_stable, share)
+        self._safe.update_counts(in_canary, in_stable, share)
+        self._log_likelihood = self._log_likelihood + _of_counts(in_canary, in_stable, share, _GRID)
+        self.events += in_canary + in_stable
+        self.events_in_canary += in_canary
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Return a confidence sequence of the ratio as it stands now: (low, high), each from 1/32 to 32.

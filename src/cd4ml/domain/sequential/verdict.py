@@ -68,7 +68,8 @@ class Rules:
         Probability of a false rollback, over all metrics and looks together, and for each metric that of
         promoting what is worse by its margin. Between 0 and 1.
     least_units : int
-        Observations that each metric needs before a promotion; 0 asks for none.
+        Observations that each metric needs before a promotion, unless it is watched for harm alone; 0 asks
+        for none.
     budget_seconds : float
         Time after which `at_end` holds; 0 sets no end.
     """
@@ -117,7 +118,7 @@ def judge(evidence: Sequence[Evidence], rules: Rules, elapsed_seconds: float) ->
         if harms:
             return Judgement(Action.ROLL_BACK, tuple(_harm(one) for one in harms))
         waiting = tuple(filter(None, (_waiting(one, rules) for one in evidence)))
-        if evidence and not waiting:
+        if any(one.safe_log_peak is not None for one in evidence) and not waiting:
             return Judgement(Action.PROMOTE, tuple(_safe(one) for one in evidence))
     else:
         waiting = holds
@@ -129,9 +130,11 @@ def judge(evidence: Sequence[Evidence], rules: Rules, elapsed_seconds: float) ->
 
 
 def _waiting(one: Evidence, rules: Rules) -> str:
+    if one.safe_log_peak is None:
+        return ""
     if one.units < rules.least_units:
         return f"{one.name}: {one.units} of at least {rules.least_units} observations"
-    if one.safe_log_peak is not None and one.safe_log_peak < log_threshold(rules.alpha):
+    if one.safe_log_peak < log_threshold(rules.alpha):
         needed = 1 / rules.alpha
         return f"{one.name}: not shown to be safe yet (e-value {exp(one.safe_log_peak):.3g} of {needed:.3g})"
     return ""

@@ -1,0 +1,1 @@
+"""The Kubernetes API: one client, its kinds, and its answers as our errors."""
