@@ -47,9 +47,12 @@ def _run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_tour_can_be_walked_from_its_first_command_to_its_last(tmp_path):
     commands = _commands()
     assert len(commands) > 15
-    for words in commands:
-        done = _run(words, tmp_path)
-        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
+    try:
+        for words in commands:
+            done = _run(words, tmp_path)
+            assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
+    finally:
+        _run(["cd4ml", "serve", "stop"], tmp_path)
     for promised in ("report.html", "verdict.json", "metrics.json", "bias.json", "profile.html", "bundle"):
         assert (tmp_path / "out" / promised).exists()
 

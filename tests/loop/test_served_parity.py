@@ -1,4 +1,4 @@
-"""What was judged of each shipped problem is what is served: V1, V2, V2 binary, and batch."""
+"""What was judged of each shipped problem is what is served: V1, V2, batch, embedded and as data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import pytest
 
 from tests.serving.model_server import running
-from tests.serving.parity import batch_faults, faults
+from tests.serving.other_forms import embedded, followed
+from tests.serving.parity import batch_faults, faults, form_faults
 
 pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
 NEEDS_TABLES = pytest.mark.skipif(
@@ -25,7 +26,10 @@ NEEDS_TABLES = pytest.mark.skipif(
     ],
 )
 def test_a_shipped_problem_is_served_as_it_was_judged(ran, tmp_path, problem, data):
-    out, _ = ran(problem, data)
-    with running(out / "bundle", problem) as server:
-        assert list(faults(server, out / "bundle", batch=500, alone=1000)) == []
-    assert list(batch_faults(out / "bundle", tmp_path)) == []
+    bundle = ran(problem, data)[0] / "bundle"
+    with running(bundle, problem) as server:
+        assert list(faults(server, bundle, batch=500, alone=1000)) == []
+    assert list(batch_faults(bundle, tmp_path)) == []
+    with embedded(bundle, tmp_path / "wheel") as program, followed(bundle, tmp_path) as follower:
+        ways = {"embedded": program, "as data": follower}
+        assert list(form_faults(ways, bundle, batch=500, alone=1000)) == []

@@ -179,7 +179,7 @@ def test_the_javascript_of_the_readme_is_javascript(folders, tmp_path):
     text = (folders["shop"][0] / "README.md").read_text()
     script = tmp_path / "example.mjs"
     script.write_text(re.findall(r"```js\n(.*?)```", text, re.DOTALL)[0])
-    subprocess.run(["node", "--check", str(script)], check=True)
+    assert subprocess.run(["node", "--check", str(script)], check=False).returncode == 0
 
 
 def test_what_is_no_plain_number_or_text_is_left_to_the_contract():

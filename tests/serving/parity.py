@@ -1,7 +1,7 @@
 """Does a server answer what was judged, in each protocol, in any order, alone and in batches?"""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +101,25 @@ def spoilt(folder: Path, rows: Rows) -> Rows:
 
 
 def faults(server: Running, folder: Path, *, batch: int, alone: int) -> Iterator[str]:
-    """Yield each way and order in which something else is answered than was judged or is predicted here."""
+    """Yield each way and order in which a server answers otherwise than was judged or is predicted here."""
+    ways = Ways(server, folder)
+    try:
+        yield from form_faults(ways.all(), folder, batch=batch, alone=alone)
+    finally:
+        ways.close()
+
+
+def form_faults(ways: Mapping[str, Way], folder: Path, *, batch: int, alone: int) -> Iterator[str]:
+    """Yield the same of any ways of asking."""
     rows, expected = holdout_rows(folder), judged(folder)
     strange = spoilt(folder, rows)
     predicted = Bundle.load(folder).predict_rows(strange) if strange else {}
-    ways = Ways(server, folder)
-    try:
-        for name, way in ways.all().items():
-            for order, parts in orders(len(rows), batch, alone).items():
-                yield from (f"{name}, {order}: {what}" for what in differing(way, rows, expected, parts))
-            for order, parts in orders(len(strange), batch, len(strange)).items() if strange else ():
-                wrong = differing(way, strange, predicted, parts)
-                yield from (f"{name}, spoilt rows {order}: {what}" for what in wrong)
-    finally:
-        ways.close()
+    for name, way in ways.items():
+        for order, parts in orders(len(rows), batch, alone).items():
+            yield from (f"{name}, {order}: {what}" for what in differing(way, rows, expected, parts))
+        for order, parts in orders(len(strange), batch, len(strange)).items() if strange else ():
+            wrong = differing(way, strange, predicted, parts)
+            yield from (f"{name}, spoilt rows {order}: {what}" for what in wrong)
 
 
 def batch_faults(folder: Path, place: Path) -> Iterator[str]:

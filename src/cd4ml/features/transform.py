@@ -30,7 +30,7 @@ from cd4ml.features.state import State
 
 __all__ = ["enrich", "fit_state", "seasonal_naive", "steps_of", "transform", "unseen"]
 
-CHUNK_ROWS = 8192
+CHUNK_ROWS = 2048
 _MOST_MOMENTS = 4096
 _WINDOW_CELLS = 8_000_000
 """Chunks are smaller where windows are so long that a chunk of them would be larger."""

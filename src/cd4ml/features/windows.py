@@ -65,7 +65,8 @@ class Windows:
 
     def count(self, size: Sizes) -> Numbers:
         """Return how many of the newest `size` values are known."""
-        return np.zeros((len(self.block), *np.shape(size))) + self._counts(size)
+        found: Numbers = np.zeros((len(self.block), *np.shape(size))) + self._counts(size)
+        return found
 
     def total(self, size: Sizes) -> Numbers:
         """Return the sum of the known ones; NaN without any."""

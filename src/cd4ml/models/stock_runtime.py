@@ -128,22 +128,13 @@ def write_stock(
     wanted = _wanted(runtime, scikit_learn, python)
     judged = judged_outputs(folder)
     with atomic.directory(out) as inside:
-        parts = {"prediction": (model.fitted, inside)}
-        if model.quantile is not None:
-            parts["quantile"] = (model.quantile, inside / "quantile")
-        globals_ = set[str]()
-        for fitted, place in parts.values():
-            place.mkdir(exist_ok=True)
-            data = pickle.dumps(served_estimator(fitted), protocol=_PROTOCOL)
-            atomic.write_bytes(place / _MODEL, data)
-            globals_ |= set(scan_joblib(place / _MODEL))
-        models = {output: place / _MODEL for output, (_, place) in parts.items()}
+        models, names = _write_models(model, inside)
         parity, told = _judge(models, folder, model.fitted.task, judged, python)
         _check_version(told["versions"]["scikit-learn"], wanted)
         found = _told(folder, runtime, wanted, model, told) | {
             "verified_in": "this environment" if python is None else "the environment of --python",
             "parity": parity.require().to_dict(),
-            "globals": sorted(globals_),
+            "globals": names,
             "sha256": {
                 path.relative_to(inside).as_posix(): sha256_file(path)
                 for path in sorted(inside.rglob(_MODEL))
@@ -151,6 +142,19 @@ def write_stock(
         }
         atomic.write_json(inside / "stock.json", found)
     return found
+
+
+def _write_models(model: Model, inside: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the file of each output, and all names that loading them calls."""
+    parts = {"prediction": (model.fitted, inside)}
+    if model.quantile is not None:
+        parts["quantile"] = (model.quantile, inside / "quantile")
+    names = set[str]()
+    for fitted, place in parts.values():
+        place.mkdir(exist_ok=True)
+        atomic.write_bytes(place / _MODEL, pickle.dumps(served_estimator(fitted), protocol=_PROTOCOL))
+        names |= set(scan_joblib(place / _MODEL))
+    return {output: place / _MODEL for output, (_, place) in parts.items()}, sorted(names)
 
 
 def _check_expressible(problem: str, model: Model) -> None:

@@ -60,8 +60,6 @@ def predict_file(
         If the form is not known, or `out` is `data`.
     """
     from cd4ml.adapters.storage import atomic
-    from cd4ml.models.history import load_history
-    from cd4ml.models.runtime import Bundle
     from cd4ml.tables.requests import read_requests
 
     form = _form(out, form)
@@ -69,9 +67,7 @@ def predict_file(
         raise UsageError(f"expected another file for predictions than for rows; found '{out}' for both")
     if chunk_rows < 1:
         raise UsageError(f"expected chunks of 1 row or more; found {chunk_rows}")
-    loaded, rows, sums = Bundle.load(bundle), 0, dict[str, float]()
-    if history is not None:
-        loaded = load_history(history, loaded)
+    loaded, rows, sums = _loaded(bundle, history), 0, dict[str, float]()
     table = loaded.problem.fact
     with atomic.stream(out) as file, _Writer(file, form, table.csv.delimiter) as writer:
         for frame in read_requests(data, table, chunk_rows):
@@ -84,6 +80,14 @@ def predict_file(
         if not rows:
             raise DataError(f"{data.name}: expected rows to predict for; found none")
     return {"rows": float(rows), **{f"mean_{name}": total / rows for name, total in sums.items()}}
+
+
+def _loaded(bundle: Path, history: Path | None) -> Bundle:
+    from cd4ml.models.history import load_history
+    from cd4ml.models.runtime import Bundle
+
+    found = Bundle.load(bundle)
+    return found if history is None else load_history(history, found)
 
 
 def _form(out: Path, form: str) -> str:

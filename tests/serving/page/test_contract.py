@@ -88,15 +88,14 @@ def test_a_bundle_is_held_against_what_the_page_sends(before: Recorder) -> None:
 
 
 def test_the_command_prints_a_contract_that_can_be_added(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["page", "--contract"]) == 0
     file = tmp_path / "forecast-page.yaml"
     file.write_text(capsys.readouterr().out, encoding="utf-8")
-    monkeypatch.setenv("CD4ML_STORE", str(tmp_path / "store"))
-    assert main(["consumers", "add", str(file)]) == 0
-    kept = ConsumerStore(open_store()).get("sales-forecast", "forecast-page")
-    assert kept == load(file)
+    store = ConsumerStore(open_store(str(tmp_path / "store")))
+    store.add(load(file), by="a planner", reason="the page is in use")
+    assert store.get("sales-forecast", "forecast-page") == load(file)
 
 
 def test_the_command_says_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,14 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from cd4ml.errors import Cd4mlError, ServiceError
+from cd4ml.errors import ConflictError, ServiceError
 
 __all__ = ["FILE", "AlreadyDecided", "Decision", "DecisionLog"]
 
 FILE = "decisions.jsonl"
 
 
-class AlreadyDecided(Cd4mlError):
+class AlreadyDecided(ConflictError):
     """Somebody decided otherwise before.
 
     Parameters
