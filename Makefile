@@ -5,6 +5,7 @@ BIN := .venv/bin
 ROWS ?= 200000
 DAYS ?= 730
 OUT ?= out
+SEED ?= 7
 IMAGE ?=
 PYTEST_ARGS ?=
 # Two tasks of a fan-out run at a time: each gets half of the cores, or OpenMP's spinning makes both 100 times slower.
@@ -19,7 +20,10 @@ help: ## List the targets
 install: ## Make .venv from the locked requirements (run and test call it themselves)
 	@scripts/install.sh
 
-run: install ## Simulate a shop and run the whole pipeline on it: out/report.html
+run: install ## The demonstration: models roll out on simulated traffic, out/demo/index.html (x86-64 Linux)
+	@$(BIN)/cd4ml demo --seed $(SEED) --out $(OUT)/demo
+
+run-pipeline: install ## Simulate a shop and run the whole training pipeline on it: out/report.html
 	@$(BIN)/cd4ml data simulate --rows $(ROWS) --days $(DAYS) --seed 7 --out $(OUT)/shop
 	@$(BIN)/cd4ml run sales-forecast --data $(OUT)/shop --out $(OUT)
 
@@ -43,6 +47,15 @@ test-faults: install ## Kill a run at random points and compare with an undistur
 
 test-serving: install ## Servers behind a gateway: swapped, killed, fuzzed, under load
 	@$(PYTEST) -m serving $(PYTEST_ARGS)
+
+test-demo: install ## The demonstration with three seeds: decisions, and traffic of bad models, are as promised
+	@$(PYTEST) -m demo $(PYTEST_ARGS)
+
+test-cluster: install ## The planes against the API server that KUBECONFIG names; skipped by name without
+	@$(PYTEST) -m cluster $(PYTEST_ARGS)
+
+test-services: install ## Evidence from a real Prometheus (Debian: apt-get install prometheus)
+	@$(PYTEST) -m services $(PYTEST_ARGS)
 
 bench-serving: install ## Requests a second and latency against KServe with scikit-learn and MLServer; ratios
 	@$(PYTEST) -m bench_serving -s $(PYTEST_ARGS)
@@ -68,4 +81,4 @@ clean: ## Remove what was made here: .venv, caches, out
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov build dist out src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install run test test-browser test-s3 test-loop test-simulations test-faults test-serving bench bench-serving lint generate check-generated check clean
+.PHONY: help install run run-pipeline test test-demo test-services test-browser test-s3 test-loop test-simulations test-faults test-serving test-cluster bench bench-serving lint generate check-generated check clean

@@ -39,9 +39,10 @@ def use_image(parser: argparse.ArgumentParser, image: str) -> None:
 
 def pipelines() -> dict[str, Any]:
     """Return every pipeline by the name of its file."""
+    from pipelines.delivery import delivery
     from pipelines.training import training
 
-    return {"training": training}
+    return {"delivery": delivery, "training": training}
 
 
 def main(argv: list[str]) -> None:

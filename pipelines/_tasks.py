@@ -10,6 +10,7 @@ __all__ = [
     "STORE_CONFIG",
     "STORE_SECRET",
     "on_cluster",
+    "with_retries",
     "with_signing_key",
     "with_store",
 ]
@@ -31,6 +32,7 @@ _STORE_KEYS = {
 _CONFIG_KEYS = {"endpoint": "CD4ML_S3_ENDPOINT", "region": "AWS_REGION", "verify-key": "CD4ML_VERIFY_KEY"}
 _SIGNING_KEYS = {"signing-key": "CD4ML_SIGNING_KEY"}
 _USER = 1000
+_RETRIES = 3
 
 SIZES = {"small": (1, 2), "medium": (2, 8), "large": (4, 8)}
 """Cores and gibibytes of memory."""
@@ -52,6 +54,11 @@ def on_cluster(task: Any, name: str, *, size: str = "small", cached: bool = True
     task.set_memory_request(f"{gibibytes * 512}Mi").set_memory_limit(f"{gibibytes}Gi")
     kubernetes.set_security_context(task, run_as_user=_USER, run_as_group=_USER, run_as_non_root=True)
     return task
+
+
+def with_retries(task: Any) -> Any:
+    """Let a task that may be run twice be tried again when it fails, on a cluster. Return the task."""
+    return task.set_retry(_RETRIES, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="300s")
 
 
 def with_store(task: Any) -> Any:

@@ -12,6 +12,7 @@ from components.delivery.approval_page.component import approval_page
 from components.delivery.await_approval.component import await_approval
 from components.delivery.package.component import package
 from components.delivery.register.component import register
+from components.delivery.start_from_training.component import start_from_training
 from components.evaluation.champion.component import champion
 from components.evaluation.check_bias.component import check_bias
 from components.evaluation.consumers.component import consumers
@@ -24,7 +25,7 @@ from components.evaluation.score.component import score
 from components.training.choose.component import choose
 from components.training.plan.component import plan
 from components.training.search.component import search
-from pipelines._tasks import on_cluster, with_signing_key, with_store
+from pipelines._tasks import on_cluster, with_retries, with_signing_key, with_store
 
 __all__ = ["training"]
 
@@ -80,6 +81,7 @@ def training(
     store: str = "s3://cd4ml/store",
     previous: str = "",
     approval_wait_seconds: float = 0.0,
+    rollout_service: str = "",
     git_commit: str = "",
     git_branch: str = "",
 ) -> None:
@@ -91,6 +93,7 @@ def training(
         store: s3:// address in which snapshots, models and events are kept.
         previous: JSON of the hashes that the last run depended on, or empty for none.
         approval_wait_seconds: How long to wait for a person where the verdict needs one; 0 looks once.
+        rollout_service: The endpoint at which the rollout of an accepted model starts; empty for none.
         git_commit: Commit of the code that asks for the run, or empty.
         git_branch: Its branch, or empty.
     """
@@ -132,4 +135,8 @@ def training(
         on_cluster(page, "Approver's page", cached=False)
         asked = {**_pick(made, "problem"), "verdict": said["verdict"], "bundle": bundle, "store": store}
         waiting = await_approval(**asked, wait_seconds=approval_wait_seconds).after(registered)
-        with_signing_key(with_store(on_cluster(waiting, "Approval", cached=False)))
+        approved = with_signing_key(with_store(on_cluster(waiting, "Approval", cached=False))).output
+        with dsl.If(rollout_service != "", name="Rollout wanted"):
+            told = {"registered": registered.output, "verdict": said["verdict"], "approval": approved}
+            starting = start_from_training(**told, service=rollout_service, store=store)
+            with_retries(with_store(on_cluster(starting, "Start the rollout", cached=False)))

@@ -11,7 +11,7 @@ import pytest
 from cd4ml.adapters.kubeflow import run_local
 from cd4ml.errors import Cd4mlError, ContractError, NotFoundError, UsageError
 from tests.adapters.s3_server import environment
-from tests.adapters.tiny_pipeline import compile_tiny
+from tests.adapters.tiny_pipeline import compile_tidied, compile_tiny
 
 pytestmark = pytest.mark.xdist_group("kubeflow")
 
@@ -160,3 +160,12 @@ def test_a_run_leaves_the_process_as_it_was_and_prints_nothing(tiny, tmp_path, c
     assert before == after
     assert capfd.readouterr() == ("", "")
     assert not (run.folder / "scratch").exists()
+
+
+def test_a_failure_is_not_tried_again_here_and_the_exit_handler_has_run_before_it_is_raised(tmp_path):
+    lines = []
+    arguments = {"what": "expected 5, found 6", "tries": str(tmp_path / "tries")}
+    with pytest.raises(ContractError, match=r"expected 5, found 6 .task fail, log"):
+        run_local(compile_tidied(tmp_path), arguments, tmp_path / "out", log=lines.append)
+    assert (tmp_path / "tries").read_text() == "tried "
+    assert [line.split()[0] for line in lines] == ["register"]

@@ -104,3 +104,28 @@ def compile_tiny(folder: Path) -> Path:
     file = folder / "tiny.yaml"
     compiler.Compiler().compile(tiny, str(file))
     return file
+
+
+@component
+def fail(what: str, tries: str):
+    from pathlib import Path
+
+    from cd4ml.errors import ContractError
+
+    with Path(tries).open("a") as stream:
+        stream.write("tried ")
+    raise ContractError(what)
+
+
+@dsl.pipeline(name="tidied")
+def tidied(what: str, tries: str):
+    left = register(what=what).set_caching_options(False)
+    with dsl.ExitHandler(left):
+        failing = fail(what=what, tries=tries).set_retry(3, backoff_duration="60s")
+        register(what=what).after(failing)
+
+
+def compile_tidied(folder: Path) -> Path:
+    file = folder / "tidied.yaml"
+    compiler.Compiler().compile(tidied, str(file))
+    return file

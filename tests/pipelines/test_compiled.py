@@ -18,7 +18,7 @@ CACHED = ("resolve", "snapshot", "features", "plan", "choose", "score", "explain
 SIGNING = ("package", "look", "judge-model", "await-approval")
 """Those that sign bundles or lines of the audit log."""
 STORED = ("fingerprint", "resolve", "snapshot", "look", "champion", "consumers", "judge-model", "register")
-"""Those that reach the store, and `await-approval`."""
+"""Those that reach the store, and `await-approval` and `start-from-training`."""
 pytestmark = pytest.mark.xdist_group("compile")
 
 
@@ -66,6 +66,7 @@ def test_every_parameter_is_described_and_has_a_default(documents):
         "git_commit",
         "previous",
         "problem",
+        "rollout_service",
         "store",
     ]
     for name, parameter in parameters.items():
@@ -139,7 +140,7 @@ def test_secrets_are_named_and_never_given(text, documents):
         for secret in ("cd4ml-store", "cd4ml-signing")
     }
     assert given == {
-        "cd4ml-store": {f"exec-{name}" for name in (*STORED, "await-approval")},
+        "cd4ml-store": {f"exec-{name}" for name in (*STORED, "await-approval", "start-from-training")},
         "cd4ml-signing": {f"exec-{name}" for name in SIGNING},
     }
 
@@ -193,3 +194,34 @@ def test_the_decision_is_compared_with_a_fixed_word(documents):
 def test_every_task_has_a_name_for_people(documents):
     for name, task in documents[0]["root"]["dag"]["tasks"].items():
         assert re.match(r"[A-Z]|for-loop|condition", task["taskInfo"]["name"]), name
+
+
+def test_a_rollout_starts_only_where_an_endpoint_was_named(documents):
+    assert documents[0]["root"]["inputDefinitions"]["parameters"]["rollout_service"]["defaultValue"] == ""
+    (group,) = [
+        spec["dag"]["tasks"]
+        for spec in documents[0]["components"].values()
+        if "await-approval" in spec.get("dag", {}).get("tasks", {})
+    ]
+    (nested,) = [task for task in group.values() if "triggerPolicy" in task]
+    wanted = "inputs.parameter_values['pipelinechannel--rollout_service'] != ''"
+    assert nested["triggerPolicy"]["condition"] == wanted
+
+
+DELIVERY = list(yaml.safe_load_all((COMMITTED / "delivery.yaml").read_text()))
+
+
+def test_every_parameter_of_the_delivery_is_described_and_has_a_default():
+    parameters = DELIVERY[0]["root"]["inputDefinitions"]["parameters"]
+    assert {"model", "version", "service", "store", "policy", "attempt"} <= parameters.keys()
+    for name, parameter in parameters.items():
+        assert parameter["description"], name
+        assert "defaultValue" in parameter, name
+
+
+def test_every_task_of_the_delivery_runs_as_the_others_do_reaches_the_store_and_signs_nothing():
+    test_every_task_runs_as_a_user_without_rights(DELIVERY)
+    test_every_task_has_limits_and_asks_for_half_of_them(DELIVERY)
+    test_every_task_runs_in_one_pinned_image(DELIVERY)
+    for name, (_, pod) in executors(DELIVERY).items():
+        assert {one["secretName"] for one in pod["secretAsEnv"]} == {"cd4ml-store"}, name

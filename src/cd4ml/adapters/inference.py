@@ -62,6 +62,8 @@ class InferenceClient:
         Field -> kind of the contract (integer, number, boolean, text, ...), for the tensors of V2.
     timeout_seconds : float
         For each request.
+    headers : mapping, optional
+        More headers, such as the one by which a gateway on this machine is told which variant to ask.
 
     Raises
     ------
@@ -70,7 +72,13 @@ class InferenceClient:
     """
 
     def __init__(
-        self, url: str, model: str, protocol: Protocol, kinds: Mapping[str, str], timeout_seconds: float
+        self,
+        url: str,
+        model: str,
+        protocol: Protocol,
+        kinds: Mapping[str, str],
+        timeout_seconds: float,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         if protocol not in get_args(Protocol):
             raise UsageError(f"expected protocol v1 or v2; found '{protocol}'")
@@ -81,7 +89,8 @@ class InferenceClient:
         self._path = _model_path(base, model, protocol)
         scheme = "https" if isinstance(self._connection, HTTPSConnection) else "http"
         self.address = f"{scheme}://{urlsplit(url).netloc}{self._path}"
-        self._headers = {"Content-Type": "application/json", "Accept": "application/json", **_own_headers()}
+        own = {**_own_headers(), **(headers or {})}
+        self._headers = {"Content-Type": "application/json", "Accept": "application/json", **own}
         self.requests = 0
 
     def __enter__(self) -> InferenceClient:

@@ -15,6 +15,7 @@ from cd4ml.adapters.registry_records import (
     AliasChange,
     ModelVersion,
     alias_key,
+    fenced,
     moved,
     parse_aliases,
     parse_history,
@@ -142,6 +143,7 @@ class Registry:
         expected: int | EllipsisType | None = ...,
         reason: str = "",
         by: str = "",
+        fence: tuple[str, int] | None = None,
     ) -> AliasChange:
         """Move an alias, unless somebody else moved it first.
 
@@ -155,19 +157,23 @@ class Registry:
             What it must name now (None: nothing yet). Left out, it is what it names when the call begins.
         reason, by : str
             Why, and who; kept in the history.
+        fence : (str, int), optional
+            The service whose rollout moves it, and the number of its lease, which is noted, also without a
+            move: a controller that was replaced, and wakes up late, cannot move it any more.
 
         Raises
         ------
         ConflictError
-            If the alias names something else by now. Of several movers with the same `expected` exactly one
-            wins.
+            If the alias names something else by now, or a higher fence is noted. Of several movers with the
+            same `expected` exactly one wins.
         NotFoundError
             If the model or `version` does not exist.
         """
         _check_alias(alias)
         self.get(name, LATEST if version is None else version)
         while True:
-            document, token = self._aliases(name)
+            known, token = self._aliases(name)
+            document = known if fence is None else fenced(known, alias, *fence)
             now = document["aliases"].get(alias)
             expected = now if expected is ... else expected
             if now != expected:
@@ -176,10 +182,11 @@ class Registry:
                     " it was moved by somebody else. Look at its history and decide anew"
                 )
             change = AliasChange(alias, now, version, self._clock().isoformat(timespec="seconds"), by, reason)
-            if now == version:  # no move, so nothing for the history
+            new = moved(document, change) if now != version else document
+            if new == known:  # no move, so nothing for the history
                 return change
             try:
-                self.storage.compare_and_swap(alias_key(name), encode(moved(document, change)), token)
+                self.storage.compare_and_swap(alias_key(name), encode(new), token)
             except ConflictError:
                 continue
             return change

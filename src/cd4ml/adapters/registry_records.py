@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cd4ml.adapters.storage.documents import decode
-from cd4ml.errors import IntegrityError
+from cd4ml.errors import ConflictError, IntegrityError
 
 __all__ = [
     "AliasChange",
     "ModelVersion",
     "alias_key",
+    "fenced",
     "moved",
     "parse_aliases",
     "parse_history",
@@ -137,6 +138,19 @@ def parse_history(document: Mapping[str, Any]) -> list[AliasChange]:
         raise IntegrityError(
             f"a move in the history of the aliases lacks one of {', '.join(names)} ({error}); restore it"
         ) from error
+
+
+def fenced(document: Mapping[str, Any], alias: str, holder: str, fence: int) -> dict[str, Any]:
+    """Return the aliases' document with a fence noted; raise ConflictError when it has a higher one."""
+    fences = dict(document.get("fences") or {})
+    key = f"{alias}/{holder}"
+    known = int(fences.get(key, 0))
+    if fence < known:
+        raise ConflictError(
+            f"somebody with the fence {known} took the rollouts of '{holder}' over; what has {fence} may not"
+            f" move the alias '{alias}' any more"
+        )
+    return {**document, "fences": {**fences, key: fence}}
 
 
 def moved(document: Mapping[str, Any], change: AliasChange) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Rollouts in the store: their state by compare-and-swap, the lease of their controller, commands of people.
 
 `rollouts/<service>/current.json` names the one rollout of a service; `<id>.json` beside it is its state;
-`<id>/commands/<n>.json` are commands, numbered without a gap; `lease.json` says who may act.
+`<id>/commands/<n>.json` are commands, numbered without a gap; `lease.json` says who may act. `<id>/look.json`
+and `<id>/trail.json` are for people: the evidence of the last look, and how it grew.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = ["Asked", "Lease", "RolloutStore", "Stored"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _RESERVED = ("current", "lease")
+_BELIEVED_LEASES = 10
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,32 @@ class RolloutStore:
         """Return the commands with a number above `after`, in their order."""
         prefix = f"rollouts/{rollout.service}/{rollout.id}/commands/"
         keys = [key for key in self._storage.list(prefix) if key > _command_key(rollout, after)]
-        try:
-            return [Asked(**decode(self._storage.get(key), key)) for key in sorted(keys)]
-        except TypeError as error:
-            raise IntegrityError(f"a command of the rollout {rollout.id} cannot be read: {error}") from error
+        return [_asked(self._storage.get(key), key) for key in sorted(keys)]
+
+    def keep(self, rollout: Rollout, name: str, document: Mapping[str, Any]) -> None:
+        """Write what people may look at: "look" or "trail"; the last one holds."""
+        self._storage.put(_kept_key(rollout, name), encode(document))
+
+    def kept(self, rollout: Rollout, name: str) -> dict[str, Any]:
+        """Return what `keep` wrote; {} where there is nothing."""
+        key = _kept_key(rollout, name)
+        found = self._storage.read_versioned(key)
+        return {} if found is None else decode(found[0], key)
+
+    def lease(self, service: str) -> Lease | None:
+        """Return who has, or had, the lease of a service."""
+        key = f"rollouts/{_checked(service)}/lease.json"
+        found = self._storage.read_versioned(key)
+        return None if found is None else _lease(found[0], key)
+
+    def raise_fence(self, service: str, least: int) -> None:
+        """Let the next holder's fence be above `least`: a plane may remember more than a new store does."""
+        key = f"rollouts/{_checked(service)}/lease.json"
+        found = self._storage.read_versioned(key)
+        old = Lease("", 0.0, 0) if found is None else _lease(found[0], key)
+        if old.fence < least:
+            new = encode(asdict(Lease("", 0.0, least)))
+            self._storage.compare_and_swap(key, new, None if found is None else found[1])
 
     def acquire(self, service: str, holder: str, now_seconds: float, for_seconds: float) -> Lease:
         """Return the lease of a service, taken or prolonged by `holder`.
@@ -171,18 +195,20 @@ class RolloutStore:
         Raises
         ------
         ConflictError
-            If somebody else has it.
+            If somebody else has it. One that would last much longer than leases do comes from a clock that
+            was wrong, and does not count.
         """
         key = f"rollouts/{_checked(service)}/lease.json"
         found = self._storage.read_versioned(key)
-        old = None if found is None else Lease(**decode(found[0], key))
-        if old is not None and old.holder != holder and old.expires_at_seconds > now_seconds:
-            left = old.expires_at_seconds - now_seconds
+        old = None if found is None else _lease(found[0], key)
+        left = 0.0 if old is None else old.expires_at_seconds - now_seconds
+        living = 0 < left <= _BELIEVED_LEASES * for_seconds
+        if old is not None and old.holder != holder and living:
             raise ConflictError(
                 f"'{old.holder}' acts for '{service}' for {left:.0f} s more; two controllers would contradict"
                 " each other. Stop one of them"
             )
-        kept = old is not None and old.holder == holder and old.expires_at_seconds > now_seconds
+        kept = old is not None and old.holder == holder and living
         fence = 1 if old is None else old.fence + (0 if kept else 1)
         new = Lease(holder, now_seconds + for_seconds, fence)
         self._storage.compare_and_swap(key, encode(asdict(new)), None if found is None else found[1])
@@ -192,7 +218,7 @@ class RolloutStore:
         """Give a lease back, if it is still the holder's."""
         key = f"rollouts/{_checked(service)}/lease.json"
         found = self._storage.read_versioned(key)
-        if found is not None and Lease(**decode(found[0], key)).fence == lease.fence:
+        if found is not None and _lease(found[0], key) == lease:
             ended = Lease(lease.holder, now_seconds, lease.fence)
             self._storage.compare_and_swap(key, encode(asdict(ended)), found[1])
 
@@ -210,6 +236,26 @@ class RolloutStore:
 
 def _key(service: str, rollout_id: str) -> str:
     return f"rollouts/{service}/{rollout_id}.json"
+
+
+def _asked(data: bytes, key: str) -> Asked:
+    """Return a command; one that cannot be read is none, and must not keep those behind it waiting."""
+    number = int(key.rpartition("/")[2].removesuffix(".json"))
+    try:
+        return Asked(**{**decode(data, key), "number": number})
+    except (TypeError, IntegrityError) as error:
+        return Asked(number, "", "", f"cannot be read: {error}", 0.0)
+
+
+def _lease(data: bytes, key: str) -> Lease:
+    try:
+        return Lease(**decode(data, key))
+    except TypeError as error:
+        raise IntegrityError(f"'{key}' is no lease: {error}; restore or delete it") from error
+
+
+def _kept_key(rollout: Rollout, name: str) -> str:
+    return f"rollouts/{rollout.service}/{rollout.id}/{name}.json"
 
 
 def _command_key(rollout: Rollout, number: int) -> str:

@@ -141,9 +141,12 @@ def set_(  # noqa: PLR0913, PLR0917 - options
     Example: cd4ml serve set bike-demand --canary @5 --weight 10
     """
     from cd4ml.delivery.local.plane import LocalPlane
+    from cd4ml.steps.rollout import must_not_run
     from cd4ml.steps.serve import Changes, Permission, change_service, with_history
 
     plane = LocalPlane(state)
+    if not force:
+        must_not_run(service, "what is changed by hand")
     found = _variants(service, plane, Permission(force, reason, by), stable, canary, shadow)
     if history is not None:
         found["stable"] = with_history(found.get("stable") or _stable_now(plane, service), history)
@@ -316,7 +319,9 @@ def _record(plane: LocalPlane, changes: dict[str, Any]) -> None:
         plane.remove(service)
     for service, change in changes.items():
         # What an earlier plane did with its canary is over.
-        plane.apply(service, DesiredService(service, change.stable))
+        before = plane.state.desired(service)
+        fence = before[0].fence if before else 0
+        plane.apply(service, DesiredService(service, change.stable, fence=fence))
         change_service(plane, service, change)
 
 

@@ -64,6 +64,9 @@ class DesiredService:
         with it while its share grows. "": each request by chance.
     salt : str
         Mixed with the sticky value; with another salt other callers meet the canary first.
+    fence : int
+        Grows with each holder of the lease; what has a lower one than is recorded comes from a controller
+        that was replaced, and is refused. It is no part of what the service is.
     """
 
     service: str
@@ -74,6 +77,7 @@ class DesiredService:
     mirror_percent: float = 0.0
     sticky: str = ""
     salt: str = ""
+    fence: int = 0
 
     def __post_init__(self) -> None:
         for word, percent, variant in (
@@ -203,6 +207,11 @@ class Plane(Protocol):
         """Make `desired` what the service shall be; doing so twice is doing so once.
 
         It returns when that is recorded, not when it is true: `observe` says when.
+
+        Raises
+        ------
+        ConflictError
+            If somebody with a higher fence asked already.
         """
         ...
 

@@ -131,6 +131,7 @@ def compare_endpoint(
     protocol: Protocol = "v1",
     batch_rows: int | None = None,
     timeout_seconds: float = 10.0,
+    headers: Mapping[str, str] | None = None,
 ) -> EndpointReport:
     """Replay a bundle's holdout rows against a live endpoint and compare with what was judged.
 
@@ -147,6 +148,8 @@ def compare_endpoint(
         Rows of a batch, at most the contract's `max_rows`; `BATCH_ROWS` by default.
     timeout_seconds : float
         For each request.
+    headers : mapping, optional
+        More headers of each request.
 
     Raises
     ------
@@ -163,7 +166,7 @@ def compare_endpoint(
     size = _batch_rows(batch_rows, int(contract["max_rows"]))
     kinds = {name: field["kind"] for name, field in contract["inputs"]["properties"].items()}
     comparison = _Comparison(_expected(bundle_folder), len(rows))
-    with InferenceClient(url, contract["problem"], protocol, kinds, timeout_seconds) as client:
+    with InferenceClient(url, contract["problem"], protocol, kinds, timeout_seconds, headers) as client:
         served = client.metadata().get("bundle", "")
         for asked, places in _requests(len(rows), size):
             comparison.add(asked, places, client.predict([rows[place] for place in places.tolist()]))

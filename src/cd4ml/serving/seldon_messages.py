@@ -111,14 +111,15 @@ def _listed(rows: Any, width: int) -> list[list[Any]]:
 
 
 def _shaped(tensor: Any, width: int) -> list[list[Any]]:
-    shape = tensor.get("shape") if isinstance(tensor, Mapping) else None
-    values = tensor.get("values") if isinstance(tensor, Mapping) else None
-    allowed = f"shape [rows, {width}] and as many values"
-    whole = isinstance(shape, list) and len(shape) == 2 and all(type(size) is int for size in shape)
-    if not whole or shape[1] != width or not isinstance(values, list) or len(values) != shape[0] * width:
-        count = f"{len(values)} values" if isinstance(values, list) else "no list of values"
-        raise BadRequest(400, "tensor", f"shape {str(shape)[:60]} and {count}", allowed)
-    return [values[start : start + width] for start in range(0, len(values), width)]
+    parts = tensor if isinstance(tensor, Mapping) else {}
+    shape, values = parts.get("shape"), parts.get("values")
+    values = values if isinstance(values, list) else []
+    count = len(values)
+    # As text: true and 1.0 equal 1, and are no sizes.
+    if repr(shape) != repr([count // width, width]) or count % width:
+        found = f"shape {str(shape)[:60]} and {count} values"
+        raise BadRequest(400, "tensor", found, f"shape [rows, {width}] and as many values, row by row")
+    return [values[start : start + width] for start in range(0, count, width)]
 
 
 def class_names(answer: Answer) -> list[str]:

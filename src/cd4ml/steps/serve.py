@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cd4ml.delivery.local.plane import LocalPlane
     from cd4ml.delivery.plane import DesiredService, Variant
 
-__all__ = ["Changes", "Permission", "change_service", "fetch_variant", "with_history"]
+__all__ = ["Changes", "Permission", "change_service", "fetch_variant", "same_problem", "with_history"]
 
 _SHORT = 12
 
@@ -129,11 +129,11 @@ def _changed(service: str, old: DesiredService | None, changes: Changes) -> Desi
     more = {"sticky": changes.sticky, "salt": changes.salt}
     values |= {name: told for name, told in more.items() if told is not None}
     new = replace(old, **values)
-    _same_problem(old.stable, *new.variants.values())
+    same_problem(old.stable, *new.variants.values())
     return new
 
 
-def _same_problem(first: Variant, *others: Variant) -> None:
+def same_problem(first: Variant, *others: Variant) -> None:
     """Refuse a service whose variants answer different questions: its callers ask one."""
     asked = _problem_name(Path(first.location))
     for other in others:

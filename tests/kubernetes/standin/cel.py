@@ -1,7 +1,7 @@
 """The part of the Common Expression Language that validation rules of the definitions use.
 
-A rule is parsed once into nested functions of the environment and kept. What this part does not know raises CelError,
-so that a rule is never taken for granted.
+A rule is parsed once into nested functions of the environment and kept. What this part does not know raises
+CelError, so that a rule is never taken for granted.
 """
 
 from __future__ import annotations
@@ -239,14 +239,19 @@ class _Parser:
         return _call(_FUNCTIONS[name], self._list(")"))
 
     def _has(self) -> Node:
-        node = self._primary()
-        steps: list[str] = []
-        while self._eat("."):
-            steps.append(_field_name(self._take()[1]))
+        """`has(a.b[0].c)`: whether the last field is there; what stands before it must be."""
+        node, last = self._primary(), ""
+        while self.peek() in (".", "["):
+            node = _select(node, last) if last else node
+            if self._eat("["):
+                node, last = _binary(operator.getitem, node, self.ternary()), ""
+                self._need("]")
+            elif self._eat("."):
+                last = _field_name(self._take()[1])
         self._need(")")
-        for step in steps[:-1]:
-            node = _select(node, step)
-        return _binary(lambda value, key: key in value, node, lambda env: steps[-1])
+        if not last:
+            raise CelError("has() needs a field")
+        return lambda env: last in node(env)
 
 
 def _literal(kind: str, text: str) -> Any:

@@ -31,9 +31,11 @@ def go_json(value: Any) -> str:
 
 
 def decode(document: Any, kind: Kind, validation: str, *, patched: bool = False) -> Decoded:
-    """Read an object of a kind; `patched` is the outcome of a patch, for which the server words things otherwise."""
+    """Read an object of a kind; of one that was `patched` the server speaks in other words."""
     if not isinstance(document, dict) or not isinstance(document.get("metadata", {}), dict):
-        raise bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: no object')
+        raise bad_request(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: no object'
+        )
     _check_kind(document, kind)
     found = {"apiVersion": kind.api_version, "kind": kind.kind, **document}
     found.setdefault("metadata", {})
@@ -47,13 +49,17 @@ def decode(document: Any, kind: Kind, validation: str, *, patched: bool = False)
 
 
 def _check_kind(document: Mapping[str, Any], kind: Kind) -> None:
-    given = document.get("apiVersion", kind.api_version), document.get("kind", kind.kind)
-    if given != (kind.api_version, kind.kind):
+    version = document.get("apiVersion", kind.api_version)
+    if version != kind.api_version:
         raise bad_request(
-            f"the API version in the data ({given[0]}) does not match the expected API version ({kind.api_version})"
-            if given[0] != kind.api_version
-            else f"{given[1]} in version \"{kind.version}\" cannot be handled as a {kind.kind}: no kind"
-            f' "{given[1]}" is registered for version "{kind.api_version}"'
+            f"the API version in the data ({version}) does not match the expected API version"
+            f" ({kind.api_version})"
+        )
+    given = document.get("kind", kind.kind)
+    if given != kind.kind:
+        raise bad_request(
+            f'{given} in version "{kind.version}" cannot be handled as a {kind.kind}: no kind "{given}" is'
+            f' registered for version "{kind.api_version}"'
         )
 
 
@@ -63,9 +69,10 @@ def _strict(document: dict[str, Any], kind: Kind, told: str, patched: bool) -> R
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}:'
             f" strict decoding error: {told}"
         )
-    text = f"Invalid value: {json.dumps(go_json(document), ensure_ascii=False)}: strict decoding error: {told}"
-    refused = invalid("", "", "", [Cause("FieldValueInvalid", "patch", text)])
-    return refused
+    text = (
+        f"Invalid value: {json.dumps(go_json(document), ensure_ascii=False)}: strict decoding error: {told}"
+    )
+    return invalid("", "", "", [Cause("FieldValueInvalid", "patch", text)])
 
 
 def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +81,13 @@ def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
 
 
 _JSON_NAMES = {str: "string", bool: "bool", int: "number", float: "number", dict: "object", list: "array"}
-_GO_TYPES = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "object": (dict,)}
+_GO_TYPES = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+}
 
 
 def _fits(value: Any, wanted: str | None) -> bool:
@@ -89,8 +102,9 @@ def _check_scalars(value: Any, schema: Mapping[str, Any], kind: Kind, path: str 
     """A built-in kind is typed in Go: a value of another type cannot be read at all."""
     if not _fits(value, schema.get("type")):
         raise bad_request(
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: json: cannot unmarshal'
-            f" {_JSON_NAMES[type(value)]} into Go struct field {kind.kind}{path} of type {schema['type']}"
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: json: cannot'
+            f" unmarshal {_JSON_NAMES[type(value)]} into Go struct field {kind.kind}{path}"
+            f" of type {schema['type']}"
         )
     if isinstance(value, dict):
         for key, item in value.items():
@@ -107,7 +121,9 @@ def check_typed(document: Mapping[str, Any], kind: Kind, namespace: str, name: s
         return
     text = wrong[0] if len(wrong) == 1 else "\n".join(["errors:", *(f"  {item}" for item in wrong)])
     place = f"{namespace}/{name}" if namespace else f"/{name}"
-    raise internal(f"failed to create typed patch object ({place}; {kind.api_version}, Kind={kind.kind}): {text}")
+    raise internal(
+        f"failed to create typed patch object ({place}; {kind.api_version}, Kind={kind.kind}): {text}"
+    )
 
 
 def _typed_errors(value: Any, schema: Mapping[str, Any], path: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Faults that a test orders: the next calls that match are refused, delayed, dropped, or answered and lost."""
+"""Faults that a test orders: the next matching calls are refused, delayed, dropped, or answered and lost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Fault:
     hits: list[Call] = field(default_factory=list)
 
     def matches(self, call: Call) -> bool:
-        return self.times != 0 and call.method == (self.method or call.method) and self.part_of_path in call.path
+        return (
+            self.times != 0 and call.method == (self.method or call.method) and self.part_of_path in call.path
+        )
 
 
 class Faults:
@@ -57,8 +59,8 @@ class Faults:
     def conflict(self, method: str = "", part_of_path: str = "", times: int = 1) -> Fault:
         """Answer 409 Conflict, as if somebody else had been quicker, and do nothing."""
         text = (
-            "Operation cannot be fulfilled: the object has been modified; please apply your changes to the latest"
-            " version and try again"
+            "Operation cannot be fulfilled: the object has been modified; please apply your changes to the"
+            " latest version and try again"
         )
         return self._add(Fault(method, part_of_path, times, answer=status(409, text)))
 

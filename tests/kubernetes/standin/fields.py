@@ -169,7 +169,11 @@ def field_set(value: Any, schema: Mapping[str, Any], path: Path = ()) -> set[Pat
 
 def merge(live: Any, applied: Any, schema: Mapping[str, Any]) -> Any:
     """The live object with what is applied laid over it, as the schema says."""
-    if isinstance(live, dict) and isinstance(applied, dict) and schema.get("x-kubernetes-map-type") != "atomic":
+    if (
+        isinstance(live, dict)
+        and isinstance(applied, dict)
+        and schema.get("x-kubernetes-map-type") != "atomic"
+    ):
         merged = dict(live)
         for key, item in applied.items():
             inner = child_schema(schema, key) or {}

@@ -19,8 +19,8 @@ __all__ = ["Kind", "built_in_kinds", "custom_kinds", "definitions_of"]
 class Kind:
     """One kind in one version.
 
-    `custom` ones are pruned, defaulted and validated by `schema`; the others are typed in the server. A kind with
-    `allow_unconditional` may be replaced without a resourceVersion.
+    `custom` ones are pruned, defaulted and validated by `schema`; the others are typed in the server. A kind
+    with `allow_unconditional` may be replaced without a resourceVersion.
     """
 
     group: str
@@ -54,8 +54,8 @@ class Kind:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
-# (group, version, plural, kind, model, namespaced, status subresource, generations, unconditional, create on PUT,
-#  what is a struct and not a pointer in Go: it is there, though empty, before anybody writes it)
+# (group, version, plural, kind, model, namespaced, status subresource, generations, unconditional,
+#  create on PUT, what is a struct and no pointer in Go: it is there, though empty, before anybody writes it)
 _BUILT_IN: tuple[tuple[Any, ...], ...] = (
     ("", "v1", "namespaces", "Namespace", "V1Namespace", False, True, False, True, False, "spec status"),
     ("", "v1", "services", "Service", "V1Service", True, True, False, True, True, "spec status"),

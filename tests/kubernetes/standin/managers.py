@@ -1,7 +1,7 @@
 """Who manages which field: what a write takes and gives up, server-side apply and its conflicts.
 
-The rules are those of sigs.k8s.io/structured-merge-diff: a write owns what it changed, an apply owns what it says and
-removes what it said before and nobody else owns.
+The rules are those of sigs.k8s.io/structured-merge-diff: a write owns what it changed, an apply owns what it
+says and removes what it said before and nobody else owns.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ from tests.kubernetes.standin.fields import Path
 
 __all__ = ["Writer", "apply", "same_but_for_times", "update"]
 
-_STRIPPED: set[Path] = {("f:apiVersion",), ("f:kind",), ("f:metadata",)} | {
-    ("f:metadata", f"f:{name}")
-    for name in (
-        "name namespace creationTimestamp selfLink uid clusterName generation managedFields resourceVersion"
-    ).split()
-}
+_OF_THE_SERVER = (
+    "name",
+    "namespace",
+    "creationTimestamp",
+    "selfLink",
+    "uid",
+    "clusterName",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+)
+_STRIPPED: set[Path] = {("f:apiVersion",), ("f:kind",), ("f:metadata",)}
+_STRIPPED |= {("f:metadata", f"f:{name}") for name in _OF_THE_SERVER}
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,9 @@ def apply(  # the fields of one call
 
 def _yield_to(managers: _Managers, writer: Writer, taken: set[Path], force: bool) -> None:
     others = [owned for key, owned in sorted(managers.items()) if key != writer.key]
-    causes = [(str(owned.writer), fields.printed(path)) for owned in others for path in sorted(owned.paths & taken)]
+    causes = [
+        (str(owned.writer), fields.printed(path)) for owned in others for path in sorted(owned.paths & taken)
+    ]
     if causes and not force:
         raise apply_conflict(causes)
     for owned in others:

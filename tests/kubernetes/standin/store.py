@@ -1,4 +1,4 @@
-"""What the stand-in remembers: objects, one counter of resource versions, and the events that watches replay."""
+"""What the stand-in remembers: objects, one counter of resource versions, and events for watches."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Store:
         self._oldest: dict[_Key, int] = {}
 
     def touch(self, key: _Key) -> None:
-        """A kind's history begins with the first call that asks for it, as its watch cache does in the server."""
+        """A kind's history begins with the first call that asks for it, as in the server's watch cache."""
         with self.lock:
             self._oldest.setdefault(key, self.version)
 
@@ -54,7 +54,7 @@ class Store:
             chosen = [found[name] for name in sorted(found) if not namespace or name[0] == namespace]
             return copy.deepcopy(chosen)
 
-    def keys(self) -> list[_Key]:
+    def kinds(self) -> list[_Key]:
         with self.lock:
             return sorted(self._objects)
 
@@ -96,6 +96,12 @@ class Store:
             if version < oldest:
                 raise expired(version, oldest)
             return [event for event in self._events.get(key, []) if event.version > version]
+
+    def is_quiet(self, key: _Key, version: int) -> bool:
+        """Whether nothing happened to a kind after a version, and its history still reaches back to it."""
+        with self.lock:
+            events = self._events.get(key, [])
+            return version >= self._oldest.get(key, 0) and not (events and events[-1].version > version)
 
     def wait(self, ready: Callable[[], bool], timeout_seconds: float) -> None:
         """Wait until something may be ready."""

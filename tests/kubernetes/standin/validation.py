@@ -19,8 +19,8 @@ _BLOCKING = {"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong"
 _BLOCKING |= {"FieldValueTypeInvalid"}
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _SUBDOMAIN_TEXT = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and"
-    " end with an alphanumeric character (e.g. 'example.com', regex used for validation is"
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must"
+    " start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is"
     " '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 _FORMATS = {
@@ -41,8 +41,8 @@ def validate(document: Mapping[str, Any], schema: Schema, old: Any = None, *, ru
         return found
     if any(cause.reason in _BLOCKING for cause in found):
         text = (
-            "Invalid value: null: some validation rules were not checked because the object was invalid; correct the"
-            " existing errors to complete validation"
+            "Invalid value: null: some validation rules were not checked because the object was invalid;"
+            " correct the existing errors to complete validation"
         )
         return [*found, Cause("FieldValueInvalid", "<nil>", text)]
     return found + _rules(top, schema, "", old)
@@ -123,16 +123,14 @@ def _check_text(value: str, schema: Schema, path: str) -> list[Cause]:
     found = []
     longest, shortest, pattern = schema.get("maxLength"), schema.get("minLength"), schema.get("pattern")
     if longest is not None and len(value) > longest:
-        found.append(
-            Cause("FieldValueTooLong", path, f"Too long: may not be more than {longest} bytes")
-        )
+        found.append(Cause("FieldValueTooLong", path, f"Too long: may not be more than {longest} bytes"))
     if shortest is not None and len(value) < shortest:
         found.append(_wrong(path, value, f"should be at least {shortest} chars long"))
     if pattern and not re.search(pattern, value):
         found.append(_wrong(path, value, f"should match '{pattern}'"))
     form = _FORMATS.get(schema.get("format", ""))
     if form and not form.fullmatch(value):
-        text = f'{path} in body must be of type {schema["format"]}: {_shown(value)}'
+        text = f"{path} in body must be of type {schema['format']}: {_shown(value)}"
         found.append(Cause("FieldValueInvalid", path, f"Invalid value: {_shown(value)}: {text}"))
     return found
 
@@ -188,9 +186,10 @@ def _check_combined(value: Any, schema: Schema, path: str) -> list[Cause]:
     for part in schema.get("allOf") or []:
         found += _check(value, part, path)
     any_of, one_of = schema.get("anyOf"), schema.get("oneOf")
-    if any_of and not schema.get("x-kubernetes-int-or-string"):
-        if all(_check(value, part, path) for part in any_of):
-            found.append(_combined(path, value, "must validate at least one schema (anyOf)"))
+    if schema.get("x-kubernetes-int-or-string"):
+        any_of = None
+    if any_of and all(_check(value, part, path) for part in any_of):
+        found.append(_combined(path, value, "must validate at least one schema (anyOf)"))
     if one_of:
         fits = sum(not _check(value, part, path) for part in one_of)
         if fits != 1:

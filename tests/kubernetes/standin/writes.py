@@ -1,4 +1,4 @@
-"""Writes: create, replace, the four patches, delete; each with validation, ownership and optimistic locking."""
+"""Writes: create, replace, patch, apply, delete; with validation, ownership and optimistic locking."""
 
 from __future__ import annotations
 
@@ -80,7 +80,14 @@ class Writes:
             document.pop("status", None)
         empty = {"metadata": {}} | {part: {} for part in target.kind.structs}
         metadata = document["metadata"]
-        for key in ("managedFields", "uid", "creationTimestamp", "deletionTimestamp", "generation", "selfLink"):
+        for key in (
+            "managedFields",
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "generation",
+            "selfLink",
+        ):
             metadata.pop(key, None)
         if metadata.pop("resourceVersion", ""):
             raise answers.bad_request("resourceVersion should not be set on objects to be created")
@@ -189,7 +196,8 @@ class Writes:
             metadata["name"] = metadata["generateName"] + uuid.uuid4().hex[:5]
         if target.name and metadata.setdefault("name", target.name) != target.name:
             raise answers.bad_request(
-                f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
+                f"the name of the object ({metadata['name']}) does not match the name on the URL"
+                f" ({target.name})"
             )
 
     def _insert(self, target: Target, document: dict[str, Any]) -> dict[str, Any]:
@@ -216,7 +224,9 @@ class Writes:
         if found is None:
             raise answers.not_found("", "namespaces", target.namespace)
         if "deletionTimestamp" in found["metadata"]:
-            why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
+            why = (
+                f"unable to create new content in namespace {target.namespace} because it is being terminated"
+            )
             raise answers.forbidden(target.kind.group, target.kind.plural, name, why)
 
     def _update(self, target: Target, old: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
@@ -244,7 +254,13 @@ class Writes:
     def _finish(self, target: Target, old: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
         """Set what the server sets, validate, and write unless nothing changed."""
         metadata = document["metadata"]
-        for key in ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"):
+        for key in (
+            "uid",
+            "creationTimestamp",
+            "generation",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ):
             metadata.pop(key, None)
             if key in old["metadata"]:
                 metadata[key] = old["metadata"][key]
@@ -287,7 +303,7 @@ class Writes:
         if target.dry_run:
             return old
         terminating = self._store.put(target.key, old)
-        for key in self._store.keys():
+        for key in self._store.kinds():
             for document in self._store.all(key, target.name):
                 self._store.remove(key, target.name, document["metadata"]["name"])
         self._store.remove(target.key, "", target.name)
@@ -297,7 +313,11 @@ class Writes:
 def _unborn(target: Target, applied: dict[str, Any]) -> dict[str, Any]:
     """What an apply finds where nothing is."""
     names = {key: applied["metadata"][key] for key in ("name", "namespace") if key in applied["metadata"]}
-    empty: dict[str, Any] = {"apiVersion": target.kind.api_version, "kind": target.kind.kind, "metadata": names}
+    empty: dict[str, Any] = {
+        "apiVersion": target.kind.api_version,
+        "kind": target.kind.kind,
+        "metadata": names,
+    }
     return empty | {part: {} for part in target.kind.structs}
 
 

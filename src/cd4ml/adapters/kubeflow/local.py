@@ -23,6 +23,7 @@ from cd4ml.errors import Cd4mlError, UsageError
 __all__ = ["run_local"]
 
 _EXECUTOR = "python3 -m kfp.dsl.executor_main"
+_AFTER_ALL = "ALL_UPSTREAM_TASKS_COMPLETED"
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 10.0
 
@@ -35,6 +36,25 @@ def _with_wrapper(pipeline: dict[str, Any], runner: str, events: Path) -> None:
         command = executor.get("container", {}).get("command", [])
         for position, part in enumerate(command):
             command[position] = part.replace(_EXECUTOR, wrapper)
+
+
+def _without_retries(pipeline: dict[str, Any]) -> None:
+    """Take the retries out: here nothing is lost by running again, and somebody waits for the error."""
+    for tasks in _dags(pipeline):
+        for task in tasks.values():
+            task.pop("retryPolicy", None)
+
+
+def _has_exit_handler(pipeline: dict[str, Any]) -> bool:
+    """Tell whether a task runs also after others have failed."""
+    policies = [task.get("triggerPolicy", {}) for tasks in _dags(pipeline) for task in tasks.values()]
+    return any(policy.get("strategy") == _AFTER_ALL for policy in policies)
+
+
+def _dags(pipeline: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the tasks by name of the pipeline and of each group within it."""
+    specs = [pipeline["root"], *pipeline.get("components", {}).values()]
+    return [spec["dag"]["tasks"] for spec in specs if "dag" in spec]
 
 
 def _cores() -> int:
@@ -60,6 +80,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     """Start the orchestrator on a request that it finds in the run's folder."""
     _with_wrapper(pipeline[0], runner, run / EVENTS)
+    _without_retries(pipeline[0])
     request = {
         "pipeline": "\n---\n".join(json.dumps(document) for document in pipeline),
         "arguments": dict(arguments),
@@ -78,16 +99,24 @@ def _start(
         )
 
 
-def _follow(process: subprocess.Popen[bytes], folder: Path, progress: Progress) -> None:
-    """Take events until the process has ended; the first failed task ends it."""
+def _follow(process: subprocess.Popen[bytes], folder: Path, progress: Progress, *, to_the_end: bool) -> None:
+    """Take events until the process has ended; the first failed task ends it, unless another comes after."""
     reader = EventReader(folder / EVENTS)
+    failures: list[Cd4mlError] = []
     ended = False
     while not ended:
         ended = process.poll() is not None
         for event in reader.new():
-            progress.take(event)
+            try:
+                progress.take(event)
+            except Cd4mlError as error:
+                failures.append(error)
+        if failures and not to_the_end:
+            break
         if not ended:
             time.sleep(_POLL_SECONDS)
+    if failures:
+        raise failures[0]
     if process.returncode != 0:
         raise _end_without_word(process.returncode, folder, progress)
 
@@ -153,7 +182,8 @@ def run_local(
     SourceError
         When `package` is no compiled pipeline.
     Cd4mlError
-        What a task raised, of the same class; its message names the task and its log.
+        What a task raised, of the same class; its message names the task and its log. Exit handlers have
+        run by then; tasks are not tried again here.
     """
     start = time.monotonic()
     pipeline = _checked(package, arguments, runner)
@@ -161,7 +191,7 @@ def run_local(
     with held_run(root) as run:
         process = _start(run, pipeline, arguments, runner)
         try:
-            _follow(process, run, progress)
+            _follow(process, run, progress, to_the_end=_has_exit_handler(pipeline[0]))
         finally:
             _stop(process)
     return LocalRun(run, tuple(progress.tasks), time.monotonic() - start)

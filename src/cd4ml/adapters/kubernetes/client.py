@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,9 @@ _JSON_PATCH, _JSON = "application/json-patch+json", "application/json"
 _PAGE = 250
 
 
-def connect(kubeconfig: Path | None = None, context: str = "", timeout_seconds: float = 20) -> KubernetesClient:
+def connect(
+    kubeconfig: Path | None = None, context: str = "", timeout_seconds: float = 20
+) -> KubernetesClient:
     """Return a client: of a kubeconfig's cluster, else of the pod's own, else of the usual kubeconfig.
 
     Raises
@@ -51,6 +53,9 @@ def connect(kubeconfig: Path | None = None, context: str = "", timeout_seconds: 
         raise UsageError(f"no cluster is configured {where}: {error}") from error
     settings.retries = False
     return KubernetesClient(client.ApiClient(settings), timeout_seconds)
+
+
+_Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class KubernetesClient:
@@ -154,11 +159,9 @@ class KubernetesClient:
         path = _path(kind, namespace, name)
         return self._call("update", path, _what(kind, name, namespace), document, _JSON, query)
 
-    def patch(
-        self, kind: Kind, name: str, namespace: str, change: Mapping[str, Any] | list[dict[str, Any]]
-    ) -> dict[str, Any]:
+    def patch(self, kind: Kind, name: str, namespace: str, change: _Body) -> dict[str, Any]:
         """Change an object by a merge patch (null removes a field) or, given a list, by a JSON patch."""
-        form = _JSON_PATCH if isinstance(change, list) else _MERGE
+        form = _MERGE if isinstance(change, Mapping) else _JSON_PATCH
         query = [("fieldManager", FIELD_MANAGER), _STRICT]
         path = _path(kind, namespace, name)
         # Operations on lists are not the same when done twice.
@@ -177,7 +180,11 @@ class KubernetesClient:
         """
         seen = {"uid": uid, "resourceVersion": resource_version}
         conditions = {key: value for key, value in seen.items() if value}
-        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        options: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+        }
         if conditions:
             options["preconditions"] = conditions
         try:
@@ -206,14 +213,14 @@ class KubernetesClient:
         verb: str,
         path: str,
         what: str,
-        body: Mapping[str, Any] | list[dict[str, Any]] | None = None,
+        body: _Body | None = None,
         form: str = "",
-        query: list[tuple[str, str]] | None = None,
+        query: Sequence[tuple[str, str]] = (),
         attempts: int = 0,
     ) -> dict[str, Any]:
         attempts = attempts or self._attempts
         for attempt in range(1, attempts + 1):
-            status, text = self._once(_METHODS[verb], path, body, form, query or [])
+            status, text = self._once(_METHODS[verb], path, body, form, query)
             if 200 <= status < 300:
                 return _object(text, verb, what)
             if attempt < attempts and passes(status, text):
@@ -223,7 +230,7 @@ class KubernetesClient:
         raise AssertionError("unreachable")
 
     def _once(
-        self, method: str, path: str, body: Any, form: str, query: list[tuple[str, str]]
+        self, method: str, path: str, body: Any, form: str, query: Sequence[tuple[str, str]]
     ) -> tuple[int, str]:
         from kubernetes.client.rest import ApiException
         from urllib3.exceptions import HTTPError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, isfinite, nan
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Answers:
     def evidence(self) -> tuple[Evidence, ...]:
         """Return what is known now."""
         found = [metric.evidence(self._alpha) for metric in (self._errors, self._slow, self._refused)]
-        return tuple(found)
+        return (*found, *map(self._quantile, ("stable", "canary"), self._seconds))
 
     def holds(self) -> tuple[str, ...]:
         """Return why the two arms cannot be compared."""
@@ -77,13 +77,17 @@ class Answers:
             found.append("callers of one version give up more often than those of the other")
         return tuple(found)
 
-    def quantiles(self, level: float = SLOW_LEVEL) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Return intervals of a quantile of the seconds of (stable, canary), for people."""
-        stable, canary = (quantile_interval(one, level, self._alpha) for one in self._seconds)
-        return stable, canary
+    def _quantile(self, name: str, seconds: Sequence[float]) -> Evidence:
+        """Return the 99th percentile of an arm, for people; an end that cannot be told yet is NaN."""
+        ends = quantile_interval(seconds, SLOW_LEVEL, self._alpha)
+        low, high = (end if isfinite(end) else nan for end in ends)
+        estimate = float(np.quantile(seconds, SLOW_LEVEL)) if len(seconds) else nan
+        return Evidence(f"seconds of {name}, 99th percentile", -inf, None, len(seconds), estimate, low, high)
 
     def _weigh(self, lines: Sequence[AccessLine]) -> None:
-        keys = self._callers.update([line.unit for line in lines]) if self._sticky else np.ones(len(lines), bool)
+        keys = (
+            self._callers.update([line.unit for line in lines]) if self._sticky else np.ones(len(lines), bool)
+        )
         arms = _arms(lines)
         self._split.update(arms[keys], np.full(int(keys.sum()), self._share))
         gone = arms[np.array([line.gave_up for line in lines], dtype=bool)]

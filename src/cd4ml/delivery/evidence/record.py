@@ -36,7 +36,7 @@ class Record:
         return policy.slow_seconds or slow_limit(self.seconds)
 
     def most_failures_fraction(self) -> float:
-        """Return an upper bound of its rate of failures, which holds with probability 0.999; 1 for unknown."""
+        """Return an upper bound of its rate of failures, right with probability 0.999; 1 for unknown."""
         return _most(sum(self._failed), len(self._failed))
 
     def most_slow_fraction(self, limit_seconds: float) -> float:

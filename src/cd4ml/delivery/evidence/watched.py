@@ -22,7 +22,7 @@ class Watched:
     """Harm alone: more failures, or slow answers, than the margin allows above the record of the old version.
 
     The two were not asked at the same time, so that what the day brings is not told apart from what the
-    version does. A bound of the record that is certainly high enough, and the margin on it, have to be passed.
+    version does. A bound of the record that is high enough, and the margin on it, have to be passed.
     """
 
     def __init__(self, policy: Policy, record: Record) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from cd4ml.adapters.processes import is_alive, stop
 from cd4ml.delivery.local.state import PlaneState
 from cd4ml.delivery.plane import DesiredService, ObservedService
-from cd4ml.errors import NotFoundError, ServiceError, UsageError, nearest
+from cd4ml.errors import ConflictError, NotFoundError, ServiceError, UsageError, nearest
 
 __all__ = ["LocalPlane"]
 
@@ -48,10 +48,16 @@ class LocalPlane:
         return replace(found, converged=found.converged and current, url=record.url)
 
     def apply(self, service: str, desired: DesiredService) -> None:
-        """Make `desired` what the service shall be; doing so twice is doing so once."""
+        """Make `desired` what the service shall be; doing so twice is doing so once.
+
+        Raises
+        ------
+        ConflictError
+            If somebody with a higher fence asked already.
+        """
         if desired.service != service:
             raise UsageError(f"the desired state is of '{desired.service}', not of '{service}'")
-        self.state.change(service, lambda _: desired)
+        self.state.change(service, lambda old: _fenced(old, desired))
 
     def remove(self, service: str) -> None:
         """Say that a service shall be no more; one that is not there is no error."""
@@ -106,6 +112,15 @@ class LocalPlane:
             if refused or dead or time.monotonic() >= end:
                 raise ServiceError(_why(found, timeout_seconds))
             time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _fenced(old: DesiredService | None, desired: DesiredService) -> DesiredService:
+    if old is not None and desired.fence < old.fence:
+        raise ConflictError(
+            f"somebody with the fence {old.fence} took '{desired.service}' over; what has {desired.fence} may"
+            " not change it any more"
+        )
+    return desired
 
 
 def _why(found: ObservedService, timeout_seconds: float) -> str:

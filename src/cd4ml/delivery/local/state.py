@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +121,15 @@ class PlaneState:
             desired = new(old)
             if desired == old:
                 return desired, generation
-            document = encode({"generation": generation + 1, "desired": desired.to_dict()})
+            # Another holder of the lease who wants the same changes nothing for anybody.
+            same = old is not None and replace(old, fence=desired.fence) == desired
+            generation += not same
+            document = encode({"generation": generation, "desired": desired.to_dict()})
             try:
                 self._storage.compare_and_swap(_desired_key(service), document, found[1] if found else None)
             except ConflictError:
                 continue
-            return desired, generation + 1
+            return desired, generation
         raise ConflictError(f"others change '{service}' all the time; stop them and try again")
 
     def remove(self, service: str) -> None:

@@ -141,15 +141,24 @@ def _with_time(rollout: Rollout, seen: Seen) -> Rollout:
     step = seen.at_seconds - rollout.seen_at_seconds if rollout.seen_at_seconds else 0.0
     counted = min(max(step, 0.0), _LONGEST_LOOK_SECONDS)
     held = rollout.paused or seen.holds
-    elapsed = rollout.elapsed_seconds + (0.0 if held else counted)
-    began = rollout.converged_at_seconds or (seen.at_seconds if seen.converged else 0.0)
+    # The time of a step, as its evidence, begins when the plane is as it wants it.
+    first = seen.converged and not rollout.converged_at_seconds
+    elapsed = 0.0 if first else rollout.elapsed_seconds + (0.0 if held else counted)
+    # Not before the last look, at which it was not so yet: a clock that went back would take in another step.
+    since = max(seen.at_seconds, rollout.seen_at_seconds) if seen.converged else 0.0
+    began = rollout.converged_at_seconds or since
     return replace(
         rollout, elapsed_seconds=elapsed, seen_at_seconds=seen.at_seconds, converged_at_seconds=began
     )
 
 
 def _not_converged(rollout: Rollout, seen: Seen, policy: Policy) -> Rollout:
-    if rollout.phase is not Phase.WATCH and rollout.elapsed_seconds >= policy.ready_seconds > 0:
+    began = rollout.converged_at_seconds > 0
+    if began and seen.judgement.action is Action.ROLL_BACK:
+        return _taken_back(rollout, seen, policy)
+    # A server that is started again, in the middle of a step, does not make the candidate a late one.
+    never = not began or rollout.phase is Phase.VERIFY
+    if never and rollout.phase is not Phase.WATCH and rollout.elapsed_seconds >= policy.ready_seconds > 0:
         why = f"the candidate was not ready within {policy.ready_seconds:g} s"
         return _enter(rollout, Phase.ROLLED_BACK, _by_itself(seen, why), policy)
     return replace(rollout, waiting=("the plane is not yet as this phase wants it",))

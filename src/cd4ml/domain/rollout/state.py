@@ -46,12 +46,15 @@ class Target:
         The id of its bundle.
     location : str
         Where its files are.
+    history : str
+        Where its history table is; "" for the one in the bundle.
     """
 
     reference: str
     version: str
     bundle: str
     location: str = ""
+    history: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class Rollout:
         How many commands of people were taken up.
     history : tuple of Entry
         The oldest first.
+    model : str
+        The model of the registry whose champion follows the rollout; "" for none.
     """
 
     id: str
@@ -128,6 +133,7 @@ class Rollout:
     approved_by: str = ""
     commands_taken: int = 0
     history: tuple[Entry, ...] = ()
+    model: str = ""
 
     @property
     def ended(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, inf, isinf, log, sqrt
+from math import ceil, inf, isinf, log, log1p, sqrt
 
 from scipy.stats import norm
 
@@ -11,7 +11,7 @@ from cd4ml.domain.sequential.mixture import log_threshold
 from cd4ml.domain.sequential.rate_ratio import canary_share_of_events
 from cd4ml.errors import UsageError
 
-__all__ = ["Needed", "pairs_for_loss", "requests_for_rates"]
+__all__ = ["Needed", "pairs_for_loss", "requests_for_rare", "requests_for_rates"]
 
 _MIXTURE_COST = log(2.0)
 """What a mixture pays for not knowing the alternative: its nearest part holds about half of the prior."""
@@ -73,6 +73,22 @@ def requests_for_rates(
     harm = _events(worse, same, alpha, power) / worse_rate
     safe = _events(same, worse, alpha, power) / rate
     return Needed(float(ceil(harm)), float(ceil(safe)))
+
+
+def requests_for_rare(rate: float, limit: float, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Return the candidate's own requests after which `RareEvents` knows the rate to be below a limit.
+
+    inf where it is not below. The alternatives are those nearest to what `RareEvents` mixes.
+    """
+    if not 0 < limit < 1 or not 0 <= rate <= 1:
+        raise UsageError(f"expected a limit between 0 and 1 and a rate from 0 to 1; found {limit} and {rate}")
+    found = inf
+    for fraction in (0.02, 0.1, 0.3, 0.6):
+        event, none = log(fraction), log1p(-fraction * limit) - log1p(-limit)
+        growth = rate * event + (1 - rate) * none
+        spread = sqrt(rate * (1 - rate)) * abs(event - none)
+        found = min(found, _passage(growth, spread, alpha, power))
+    return found if isinf(found) else float(ceil(found))
 
 
 def _events(true: float, tested: float, alpha: float, power: float) -> float:

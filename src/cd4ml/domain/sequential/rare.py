@@ -1,4 +1,4 @@
-"""Events that are rare in themselves: a rate that is certainly below a limit is safe, whatever a ratio says."""
+"""Events that are rare in themselves: a rate that is certainly below a limit, whatever a ratio says."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import exp, isnan
+from math import exp, inf, isnan
 
 from cd4ml.domain.sequential.mixture import log_threshold
 from cd4ml.errors import UsageError
@@ -37,7 +37,7 @@ class Evidence:
     name : str
         E.g. "errors", "slow answers", "squared error, city=Quito".
     harm_log_peak : float
-        Largest log of the e-process against "not worse than before".
+        Largest log of the e-process against "not worse than before"; -inf for what is shown and not judged.
     safe_log_peak : float or None
         The same against "worse by the margin"; None where harm alone is watched.
     units : int
@@ -113,13 +113,15 @@ def judge(evidence: Sequence[Evidence], rules: Rules, elapsed_seconds: float) ->
     holds = tuple(f"{one.name}: {reason}" for one in evidence for reason in one.holds)
     over = 0 < rules.budget_seconds <= elapsed_seconds
     if not holds:
-        limit = log_threshold(rules.alpha / max(len(evidence), 1))
+        judged = sum(one.harm_log_peak > -inf for one in evidence)
+        limit = log_threshold(rules.alpha / max(judged, 1))
         harms = [one for one in evidence if one.harm_log_peak >= limit]
         if harms:
             return Judgement(Action.ROLL_BACK, tuple(_harm(one) for one in harms))
         waiting = tuple(filter(None, (_waiting(one, rules) for one in evidence)))
         if any(one.safe_log_peak is not None for one in evidence) and not waiting:
-            return Judgement(Action.PROMOTE, tuple(_safe(one) for one in evidence))
+            judged_ones = (one for one in evidence if one.harm_log_peak > -inf)
+            return Judgement(Action.PROMOTE, tuple(_safe(one) for one in judged_ones))
     else:
         waiting = holds
     waiting = waiting or ("there is no evidence yet",)
