@@ -352,3 +352,18 @@ def test_a_version_is_the_same_after_a_round_through_json(three: Registry) -> No
     version = three.get("shop", 2)
     assert ModelVersion(**version.to_dict()) == version
     assert isinstance(three.storage, FolderStorage) or os.environ.get("AWS_ACCESS_KEY_ID")
+
+
+def test_a_replaced_controller_moves_no_alias_even_where_the_new_one_had_nothing_to_move(
+    tmp_path: Path,
+) -> None:
+    registry = Registry(FolderStorage(tmp_path / "store"))
+    for text in ("one", "two"):
+        registry.push(make_bundle(tmp_path / text, text), "shop")
+    registry.set_alias("shop", "champion", 1, fence=("shop", 1))
+    registry.set_alias("shop", "champion", 1, fence=("shop", 2))
+    assert len(registry.history("shop")) == 1
+    with pytest.raises(ConflictError, match="somebody with the fence 2"):
+        registry.set_alias("shop", "champion", 2, fence=("shop", 1))
+    registry.set_alias("shop", "champion", 2)  # a person has no fence
+    assert registry.aliases("shop") == {"champion": 2}

@@ -130,3 +130,32 @@ def test_what_is_not_there_or_damaged_says_so(store: RolloutStore, tmp_path: Pat
     (tmp_path / "rollouts/shop/r1.json").write_text('{"rollout": {}}')
     with pytest.raises(IntegrityError):
         store.current("shop")
+
+
+def test_a_lease_of_a_clock_that_was_far_ahead_does_not_count(store: RolloutStore) -> None:
+    store.acquire("shop", "a", 1e9, 10)
+    taken = store.acquire("shop", "b", 100, 10)
+    assert (taken.holder, taken.fence) == ("b", 2)
+
+
+def test_the_fence_goes_on_above_what_a_plane_remembers(store: RolloutStore) -> None:
+    store.raise_fence("shop", 7)
+    assert store.acquire("shop", "a", 100, 10).fence == 8
+    store.raise_fence("shop", 3)
+    assert store.acquire("shop", "a", 101, 10).fence == 8
+    assert store.lease("shop") == store.acquire("shop", "a", 101, 10)
+
+
+def test_a_command_that_cannot_be_read_is_none_and_hides_none(store: RolloutStore, storage) -> None:
+    store.start(FIRST, POLICY)
+    storage.put("rollouts/shop/r1/commands/000001.json", b'{"what": 1}')
+    store.ask(FIRST, "abort", "ann", "because", 1.0)
+    found = store.commands(FIRST)
+    assert [(one.number, one.command) for one in found] == [(1, ""), (2, "abort")]
+    assert "cannot be read" in found[0].reason
+
+
+def test_what_is_kept_for_people_is_read_again(store: RolloutStore) -> None:
+    assert store.kept(FIRST, "look") == {}
+    store.keep(FIRST, "look", {"requests": 3})
+    assert store.kept(FIRST, "look") == {"requests": 3}

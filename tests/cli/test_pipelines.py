@@ -24,7 +24,7 @@ def sent(server):
 
 def test_the_installed_pipelines_are_listed(capsys):
     assert main(["pipelines", "list"]) == 0
-    assert "training" in capsys.readouterr().out.splitlines()
+    assert {"delivery", "training"} <= set(capsys.readouterr().out.splitlines())
     assert main(["pipelines", "list", "--json"]) == 0
     assert "training" in json.loads(capsys.readouterr().out)
 
@@ -101,6 +101,16 @@ def test_a_submitted_pipeline_has_its_arguments_and_its_image(server, capsys):
     assert body["display_name"] == "training-bike-demand"
     executors = body["pipeline_spec"]["pipeline_spec"]["deploymentSpec"]["executors"].values()
     assert {one["container"]["image"] for one in executors} == {image}
+
+
+def test_the_delivery_of_a_version_is_submitted_with_a_policy_and_exported(server, tmp_path, capsys):
+    command = ["pipelines", "submit", "delivery", "--host", server.url, "--set", "version=7"]
+    policy = {"strategy": "blue_green"}
+    assert main([*command, "--set", f"policy={json.dumps(policy)}", "--set", "attempt=2"]) == 0
+    given = {"version": "7", "policy": policy, "attempt": 2}
+    assert sent(server)["runtime_config"]["parameters"] == given
+    assert main(["pipelines", "export", "delivery", "--out", str(tmp_path / "d.yaml")]) == 0
+    assert (tmp_path / "d.yaml").read_bytes() == package("delivery").read_bytes()
 
 
 def test_a_submitted_pipeline_says_where_its_run_is_seen(server, capsys):

@@ -196,6 +196,22 @@ def test_it_runs_until_it_is_told_to_stop_and_gives_its_lease_back() -> None:
     found.controller().tick(SERVICE)  # at once, without waiting for a lease to end
 
 
+def test_a_plane_that_is_as_wanted_is_left_alone_once_it_knows_the_fence() -> None:
+    found = scene(POLICY.model_copy(update={"automatic": False}))
+    found.go_on(found.controller(), 60, until=Phase.APPROVAL)
+    calls: list[str] = []
+
+    def hook(part: str, name: str, act: Callable[[], Any]) -> Any:
+        calls.extend([name] * (name == "apply"))
+        return act()
+
+    found.world.now += 31
+    before = found.world.desired.fence
+    found.go_on(found.controller(hook), 10)
+    assert found.rollout.phase is Phase.APPROVAL
+    assert (len(calls), found.world.desired.fence) == (1, before + 1)
+
+
 def test_a_killed_controller_leaves_no_promotion_undone() -> None:
     found = scene()
     found.go_on(found.controller(), 60, until=Phase.CANARY)
@@ -272,6 +288,6 @@ def test_a_trail_stays_short_and_keeps_where_steps_begin() -> None:
         points = points if new is None else new
         assert len(points) <= MOST_POINTS
     assert points[0]["at_seconds"] == 0.0
-    assert [one["at_seconds"] for one in points if one["phase"] == "canary"][0] == 100.0
+    assert next(one["at_seconds"] for one in points if one["phase"] == "canary") == 100.0
     assert points[-1]["at_seconds"] > 19_000
     assert len(points) > 100

@@ -11,7 +11,7 @@ from cd4ml.delivery.local.model_server import Crashes, free_port
 from cd4ml.delivery.local.plane import LocalPlane
 from cd4ml.delivery.local.state import PlaneRecord, PlaneState
 from cd4ml.delivery.plane import DesiredService, ObservedService, ObservedVariant, Variant
-from cd4ml.errors import IntegrityError, NotFoundError, ServiceError, UsageError
+from cd4ml.errors import ConflictError, IntegrityError, NotFoundError, ServiceError, UsageError
 
 A, B = Variant("m@1", "1", "a" * 64, "/a"), Variant("m@2", "2", "b" * 64, "/b")
 WANTED = DesiredService("m", A)
@@ -136,3 +136,14 @@ def test_a_free_port_is_not_one_that_connections_get() -> None:
     low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     port = free_port()
     assert not low <= port <= high
+
+
+def test_a_controller_that_was_replaced_is_refused_and_a_new_one_changes_nothing(tmp_path: Path) -> None:
+    plane = LocalPlane(tmp_path)
+    first = DesiredService("shop", Variant("shop@1", "1", "a" * 64, "/b"), fence=3)
+    plane.apply("shop", first)
+    with pytest.raises(ConflictError, match="the fence 3 took 'shop' over"):
+        plane.apply("shop", replace(first, fence=2))
+    plane.apply("shop", replace(first, fence=4))
+    found = plane.state.desired("shop")
+    assert found is not None and (found[0].fence, found[1]) == (4, 1)  # the generation is as it was

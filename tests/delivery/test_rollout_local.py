@@ -34,7 +34,7 @@ watch_seconds: 2
 def served(tmp_path: Path) -> Iterator[Registry]:
     with environment(CD4ML_STORE=str(tmp_path / "store"), CD4ML_ACTOR="ann"), contextlib.chdir(tmp_path):
         registry = Registry(open_store())
-        for number in (0, 1):
+        for number in (1, 2):
             registry.push(bundle(number), SERVICE, verdict="accept")
         registry.set_alias(SERVICE, "champion", 1)
         Path("policy.yaml").write_text(POLICY)

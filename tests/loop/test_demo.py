@@ -1,4 +1,4 @@
-"""The demonstration, as a user runs it: the expected decisions, and no more traffic for bad models than allowed."""
+"""The demonstration as a user runs it: the expected decisions, and little traffic for bad models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.demo
 _SEEDS = tuple(int(seed) for seed in os.environ.get("CD4ML_DEMO_SEEDS", "1,2,3").split(","))
 _MINUTES = 4
 _EXPECTED = {"better": "promoted", "slice": "rolled_back", "slow": "rolled_back", "rare": "rolled_back"}
-_MOST_PERCENT = {"better": 100, "slice": 0, "slow": 10, "rare": 0}
+_MOST_PERCENT = {"better": 100, "slice": 0, "slow": 5, "rare": 0}
 
 
 def _demo(out: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ import pytest
 from cd4ml.domain.rollout.state import Phase
 from cd4ml.errors import RolledBack, ServiceError, UsageError
 from cd4ml.steps.rollout_tasks import Patience, await_phase, conclude, leave_stable, write_rollout_page
+from tests.adapters.s3_server import environment, mock_credentials
 from tests.pipelines.rollout_world import GOOD, HARM, MODEL, QUICK, SERVICE, make_world, started
 
 SOON = Patience(wait_seconds=20.0, silent_seconds=20.0, look_seconds=0.02)
@@ -115,6 +116,21 @@ def test_a_wait_that_nobody_looks_after_ends_and_says_so(world):
     rollout = started(world)
     with pytest.raises(ServiceError, match=r"nothing has happened .* see that its controller runs"):
         waited(world, rollout, "verify", SOON._replace(silent_seconds=0.1))
+
+
+def test_a_store_that_cannot_be_reached_is_waited_for_and_then_told(tmp_path):
+    with environment(**mock_credentials(), CD4ML_S3_ENDPOINT="http://127.0.0.1:9"):
+        began = time.monotonic()
+        with pytest.raises(ServiceError, match=r"nothing has happened .*: the store .*run again"):
+            await_phase(
+                "s",
+                "r-1",
+                "watch",
+                "s3://bucket/store",
+                tmp_path / "p",
+                patience=SOON._replace(silent_seconds=0.3),
+            )
+        assert time.monotonic() - began > 0.3
 
 
 def test_a_phase_or_a_behaviour_that_is_none_is_refused(world):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -266,16 +268,23 @@ def _run(state: Path, services: list[str], interval: float, until_ended: bool) -
     from cd4ml.steps.rollout_controller import local_controller
 
     stop = Event()
-    _stop_on_signals(stop)
     controller = local_controller(LocalPlane(state))
-    controller.run(stop, services, interval, _teller(stop, set(services) if until_ended else set()))
+    with _stopped_by_signals(stop):
+        controller.run(stop, services, interval, _teller(stop, set(services) if until_ended else set()))
 
 
-def _stop_on_signals(stop: Event) -> None:
+@contextmanager
+def _stopped_by_signals(stop: Event) -> Iterator[None]:
+    """Let Ctrl-C and a polite kill end the controller between two looks."""
     import signal
 
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, lambda *_: stop.set())
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, lambda *_: stop.set()) for one in signals]
+    try:
+        yield
+    finally:
+        for one, handler in zip(signals, before, strict=True):
+            signal.signal(one, handler)
 
 
 def _teller(stop: Event, left: set[str]) -> Callable[[str, Rollout | None, str], None]:

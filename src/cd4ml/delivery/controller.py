@@ -93,6 +93,7 @@ class Controller:
         self._leases: dict[str, Lease] = {}
         self._troubles: dict[str, tuple[str, ...]] = {}
         self._gone: set[str] = set()
+        self._applied: dict[str, DesiredService] = {}
 
     def tick(self, service: str) -> Rollout:
         """Look at a service's rollout once, decide, and act.
@@ -125,11 +126,11 @@ class Controller:
             return self._finished(turn)
         asked, holds = self._commanded(turn)
         if asked is not None:
-            written = self._write(turn, asked, Collected(()))
+            new, collected, as_wanted = asked, Collected(()), False
         else:
-            new, collected = self._look(turn, holds)
-            written = self._write(turn, new, collected)
-        self._act(replace(turn, stored=written))
+            new, collected, as_wanted = self._look(turn, holds)
+        written = self._write(turn, new, collected)
+        self._act(replace(turn, stored=written), as_wanted)
         return written.rollout
 
     def run(
@@ -190,8 +191,8 @@ class Controller:
             rollout = replace(_commanded(rollout, one, turn.policy), commands_taken=one.number)
         return rollout, holds
 
-    def _look(self, turn: _Turn, holds: list[str]) -> tuple[Rollout, Collected]:
-        """Return the rollout after a look at the world, and the evidence of it."""
+    def _look(self, turn: _Turn, holds: list[str]) -> tuple[Rollout, Collected, bool]:
+        """Return the rollout after a look at the world, its evidence, and whether the plane is as wanted."""
         rollout, policy = turn.rollout, turn.policy
         left = _attempt(
             "the champion", lambda: self._champion.follow(rollout, turn.fence), foreign := list[str]()
@@ -219,7 +220,7 @@ class Controller:
             problems = observed.problems if observed is not None else ()
             more = verified.reasons if converged else (*wrong, *problems, *troubles)
             new = replace(new, waiting=tuple(dict.fromkeys((*new.waiting, *more))))
-        return new, collected
+        return new, collected, converged
 
     def _verified(self, rollout: Rollout, observed: ObservedService | None, holds: list[str]) -> Verified:
         pending = Verified(Verification.PENDING)
@@ -292,18 +293,30 @@ class Controller:
         if trail is not None:
             self._store.keep(rollout, "trail", {"points": trail})
 
-    def _act(self, turn: _Turn) -> bool:
-        """Make what is written down true; tell whether all of it was taken."""
+    def _act(self, turn: _Turn, as_wanted: bool = False) -> bool:
+        """Make what is written down true; tell whether all of it was taken.
+
+        Parameters
+        ----------
+        as_wanted : bool
+            The plane was seen as the rollout wanted it before this look.
+        """
         rollout, wrong = turn.rollout, list[str]()
-        service = rollout.service
-        # A service that somebody removed is not made again.
-        if service not in self._gone:
-            _attempt("the plane", lambda: self._plane.apply(service, turn.desired), wrong)
+        service, desired = rollout.service, turn.desired
+        # A new holder asks at least once, so that the plane knows its fence; a service that somebody removed
+        # is not made again.
+        if service not in self._gone and not (as_wanted and self._applied.get(service) == desired):
+            self._applied.pop(service, None)
+            _attempt("the plane", lambda: self._apply(desired), wrong)
         left = _attempt("the champion", lambda: self._champion.follow(rollout, turn.fence), wrong)
         if left:
             _log.warning("%s", left)
         self._troubles[service] = tuple(wrong)
         return not wrong
+
+    def _apply(self, desired: DesiredService) -> None:
+        self._plane.apply(desired.service, desired)
+        self._applied[desired.service] = desired
 
     def _observed(self, service: str, wrong: list[str]) -> ObservedService | None:
         """Return what the service is; None, and why in `wrong`, if that cannot be seen."""

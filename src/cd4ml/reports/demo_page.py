@@ -44,7 +44,7 @@ def demo_page(story: Mapping[str, Any]) -> str:
     stopped = [one for one in rollouts if one["phase"] == "rolled_back"]
     as_expected = not story["differs"]
     said = (
-        f"{_count(taken)} took over, {_count(stopped)} were stopped, as expected"
+        f"{_count(taken)} took over, {_count(stopped)} stopped, as expected"
         if as_expected
         else f"Not what was expected: {'; '.join(story['differs'])}"
     )
@@ -80,7 +80,7 @@ def _overview(story: Mapping[str, Any]) -> Section:
     section = Section("timeline", "The whole story")
     section.figures.append(
         Figure(
-            _area(story["seconds_of_traffic"], rollouts, start, end, tall=True),
+            _area(story, rollouts, start, end),
             "Who answered.",
             "Requests a second by version, as the callers counted them. Bars above: one rollout each.",
             _phases_table(rollouts, start),
@@ -104,18 +104,18 @@ def _overview(story: Mapping[str, Any]) -> Section:
 def _section(one: Mapping[str, Any], story: Mapping[str, Any]) -> Section:
     """Return one rollout."""
     good = one["phase"] == "promoted"
-    last, before = one["history"][-1], one["history"][-2] if len(one["history"]) > 1 else None
+    before = one["history"][-2] if len(one["history"]) > 1 else None
     section = Section(
         one["name"],
         f"{one['title'][0].upper()}{one['title'][1:]}",
         intro=[one["setting"], _sentence(one, before)],
         status=Status("pass" if good else "fail", _PHASES[one["phase"]]),
     )
-    section.points = [str(reason) for reason in last["reasons"][:_MOST_LINES]]
+    section.points = _decisions(one)
     start, end = one["began"] - 1, one["ended"] + 1
     section.figures.append(
         Figure(
-            _area(story["seconds_of_traffic"], [one], start, end),
+            _area(story, [one], start, end),
             "Who answered.",
             f"Requests a second; version {one['candidate']} is the new one, {one['stable']} the old one.",
             _steps_table(one),
@@ -125,6 +125,16 @@ def _section(one: Mapping[str, Any], story: Mapping[str, Any]) -> Section:
     if growth is not None:
         section.figures.append(growth)
     return section
+
+
+def _decisions(one: Mapping[str, Any]) -> list[str]:
+    """Return each step and why it was taken; of several reasons the first few of the last step."""
+    found = []
+    for entry in one["history"][1:]:
+        share = f" {entry['canary_percent']:g} %" if entry["phase"] == "canary" else ""
+        most = _MOST_LINES if entry is one["history"][-1] else 1
+        found.append(f"{_PHASES[entry['phase']]}{share}: {'; '.join(entry['reasons'][:most])}")
+    return found
 
 
 def _sentence(one: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
@@ -147,39 +157,34 @@ def _span(story: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _area(
-    seconds: Sequence[Mapping[str, Any]],
-    rollouts: Sequence[Mapping[str, Any]],
-    start: float,
-    end: float,
-    *,
-    tall: bool = False,
+    story: Mapping[str, Any], rollouts: Sequence[Mapping[str, Any]], start: float, end: float
 ) -> Markup:
     """Draw answers a second, one version above the other, below the phases of the rollouts."""
-    within = [one for one in seconds if start <= one["at"] <= end - 1]
-    names = _versions(rollouts, within)
-    height = 300.0 if tall else 250.0
+    within = [one for one in story["seconds_of_traffic"] if start <= one["at"] <= end - 1]
+    colours = {name: place for place, name in enumerate(_versions(story))}
+    names = [name for name in colours if any(name in one["versions"] for one in within)]
+    height = 300.0 if len(rollouts) > 1 else 250.0
     top = _TOP + ROW * 1.6
     most = max([sum(one["versions"].values()) for one in within], default=1)
     x = Scale(0, end - start, _LEFT, _WIDTH - _RIGHT)
     y = Scale(0, most * 1.05, height - 64, top + 14)
-    label = f"Requests a second over {end - start:.0f} s, by version"
-    canvas = Canvas(height, label)
+    canvas = Canvas(height, f"Requests a second over {end - start:.0f} s, by version")
     _bars(canvas, rollouts, x, start, top)
-    floor = [0.0] * len(within)
-    for place, name in enumerate(names):
-        upper = [low + one["versions"].get(name, 0) for low, one in zip(floor, within, strict=True)]
-        _layer(canvas, [one["at"] - start for one in within], floor, upper, x, y, place)
-        floor = upper
     axes(canvas, x, y, ("seconds", ""))
+    floor = [0.0] * len(within)
+    for name in names:
+        upper = [low + one["versions"].get(name, 0) for low, one in zip(floor, within, strict=True)]
+        _layer(canvas, [one["at"] - start for one in within], floor, upper, x, y, colours[name])
+        floor = upper
     canvas.text(2, top + 4, "requests a second", "m")
-    _legend(canvas, names, height - 6)
+    _legend(canvas, names, colours, height - 6)
     return canvas.svg()
 
 
-def _versions(rollouts: Sequence[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the versions that answered, the oldest first; what answered nothing has no place."""
-    found = {name for one in seconds for name in one["versions"]}
-    order = dict.fromkeys(name for one in rollouts for name in (one["stable"], one["candidate"]))
+def _versions(story: Mapping[str, Any]) -> list[str]:
+    """Return the versions that answered, in the order in which they were rolled out."""
+    found = {name for one in story["seconds_of_traffic"] for name in one["versions"]}
+    order = dict.fromkeys(name for one in story["rollouts"] for name in (one["stable"], one["candidate"]))
     return [name for name in order if name in found]
 
 
@@ -234,11 +239,11 @@ def _phases(one: Mapping[str, Any]) -> list[tuple[str, float, float, float]]:
     ]
 
 
-def _legend(canvas: Canvas, names: Sequence[str], y: float) -> None:
+def _legend(canvas: Canvas, names: Sequence[str], colours: Mapping[str, int], y: float) -> None:
     x = _LEFT
-    for place, name in enumerate(names):
+    for name in names:
         said = f"version {name}"
-        canvas.box(x, y - 9, 11, 11, f"n{place % 6}")
+        canvas.box(x, y - 9, 11, 11, f"n{colours[name] % 6}")
         canvas.text(x + 16, y, said, "m")
         x += 16 + len(said) * CHARACTER + 12
 
@@ -319,7 +324,7 @@ def _metric(name: str) -> str:
 
 
 def _value(point: Mapping[str, Any], name: str, side: str) -> float:
-    values = [
+    values: list[float] = [
         one[side] for one in point["evidence"] if _metric(one["name"]) == name and one[side] is not None
     ]
     return max([0.0, *(value for value in values if isfinite(value))])

@@ -82,7 +82,8 @@ def _metric(name: str, points: Sequence[Point], alpha: float) -> Section:
         )
         section.figures.append(Figure(_lines(points, runs, limit, "log e-value", mark=limit), title, note))
     last = next(one for point in reversed(points) for one in point["evidence"] if one["name"] == name)
-    interval = "" if last["low"] is None else f" ({last['low']:.3g} to {last['high']:.3g})"
+    known = last["low"] is not None and last["high"] is not None
+    interval = f" ({last['low']:.3g} to {last['high']:.3g})" if known else ""
     estimate = "none yet" if last["estimate"] is None else f"{last['estimate']:.3g}{interval}"
     section.intro.append(f"Estimate {estimate} from {last['units']:,} observations.")
     return section

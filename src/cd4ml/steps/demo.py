@@ -35,7 +35,7 @@ _MARK = "demo.json"
 _LOOK_SECONDS = 0.3
 _READY_SECONDS = 90.0
 _MOST_ROLLOUT_SECONDS = 180.0
-_SLOW_SECONDS = 0.2
+_SLOW_SECONDS = 0.12
 _GRACE_SECONDS = 5
 Note = Callable[[str], None]
 
@@ -101,12 +101,12 @@ class _Demo:
         self._say("a shop is simulated")
         shop = make_shop(self._out / "shop", self._settings.seed)
         with contextlib.ExitStack() as stack:
-            trainer = stack.enter_context(_trainer(self._store, self._out))
-            self._train(trainer, shop, "first")
-            self._crown()
-            stack.enter_context(self._serving())
-            for name in dict.fromkeys(case.trained_as for case in self._cases):
-                self._train(trainer, shop, name)
+            with _trainer(self._store, self._out) as trainer:
+                self._train(trainer, shop, "first")
+                self._crown()
+                stack.enter_context(self._serving())
+                for name in dict.fromkeys(case.trained_as for case in self._cases):
+                    self._train(trainer, shop, name)
             stack.enter_context(self._callers(shop))
             told = self._rollouts(shop)
         story = Story(
@@ -251,6 +251,9 @@ class _Demo:
         store.start(Rollout(identity, SERVICE, candidate, stable, history=(first,), model=SERVICE), policy)
         ended = self._watched(case, controller)
         trail = store.kept(ended, "trail").get("points", [])
+        look = store.kept(ended, "look")
+        if trail and look.get("at_seconds", 0.0) > trail[-1]["at_seconds"]:
+            trail.append(look)  # the look that decided: a trail leaves out what is close to the last point
         return told_by(case.of(shop), ended, policy, trail, time.time())
 
     def _watched(self, case: Case, controller: Controller) -> Rollout:

@@ -18,7 +18,7 @@ SERVICE = "shop-demo"
 _ROWS, _DAYS, _FUTURE_DAYS = 50_000, 100, 7
 _RARE_FRACTIONS = (0.004, 0.012)
 """A product with about so much of the rows: some requests in a hundred ask for it."""
-_DAMAGED_FACTOR = 0.7
+_DAMAGED_FACTOR = 0.55
 _DAMAGED_DAYS = 56
 _LARGEST_REQUEST_ROWS = 6
 
@@ -89,7 +89,7 @@ rollout:
   canary_percent: [10, 50]
   min_requests: 300
   negligible_fraction: 0.08
-  slow_seconds: 0.08
+  slow_seconds: 0.06
   loss_margin_fraction: 0.2
   slices: [store_nbr]
   step_seconds: 60

@@ -279,6 +279,6 @@ def must_not_run(service: str, what: str, store: str = "") -> None:
     if found is not None:
         raise UsageError(
             f"the rollout {found.rollout.id} of '{service}' is in phase '{found.rollout.phase}', and {what}"
-            f" would be undone by its controller; end it with `cd4ml rollout abort {service} --reason ...`, or say"
-            " --force"
+            f" would be undone by its controller; end it with `cd4ml rollout abort {service} --reason ...`,"
+            " or say --force"
         )

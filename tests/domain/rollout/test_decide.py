@@ -94,7 +94,9 @@ def test_a_clock_that_jumps_neither_ends_nor_promotes() -> None:
 
 
 def test_paused_or_held_time_does_not_count() -> None:
-    canary = replace(START, phase=Phase.CANARY, seen_at_seconds=10.0, paused="lunch")
+    canary = replace(
+        START, phase=Phase.CANARY, seen_at_seconds=10.0, converged_at_seconds=5.0, paused="lunch"
+    )
     assert decide(canary, seen(40.0, GOOD), POLICY).elapsed_seconds == 0
     held = replace(canary, paused="")
     assert decide(held, seen(40.0, holds=("silent",)), POLICY).elapsed_seconds == 0
