@@ -103,19 +103,21 @@ COMMAND = [sys.executable, "-m", "cd4ml.cli", "data", "simulate", "--rows", "300
 
 def test_progress_is_drawn_on_a_terminal_and_stdout_stays_json(tmp_path):
     terminal, stderr = pty.openpty()
-    done = subprocess.run(
-        [*COMMAND, "--out", str(tmp_path), "--json"], stdout=subprocess.PIPE, stderr=stderr, check=True
-    )
-    os.close(stderr)
-    drawn = b""
-    try:
-        while piece := os.read(terminal, 1 << 16):
-            drawn += piece
-    except OSError:  # how Linux tells the end of a terminal
-        pass
-    os.close(terminal)
+    words = [*COMMAND, "--out", str(tmp_path), "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stderr) as process:
+        os.close(stderr)
+        drawn = b""
+        try:  # read while it draws: a terminal holds 4 kB, and a slow machine draws more
+            while piece := os.read(terminal, 1 << 16):
+                drawn += piece
+        except OSError:  # how Linux tells the end of a terminal
+            pass
+        os.close(terminal)
+        assert process.stdout is not None
+        told = process.stdout.read()
+    assert process.returncode == 0
     assert b"simulating" in drawn and b"100%" in drawn
-    assert json.loads(done.stdout)["rows"] == 3000
+    assert json.loads(told)["rows"] == 3000
 
 
 def test_nothing_is_drawn_into_a_file(tmp_path):

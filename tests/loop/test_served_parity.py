@@ -28,8 +28,8 @@ NEEDS_TABLES = pytest.mark.skipif(
 def test_a_shipped_problem_is_served_as_it_was_judged(ran, tmp_path, problem, data):
     bundle = ran(problem, data)[0] / "bundle"
     with running(bundle, problem) as server:
-        assert list(faults(server, bundle, batch=500, alone=1000)) == []
+        assert list(faults(server, bundle, batch=500, alone=300)) == []
     assert list(batch_faults(bundle, tmp_path)) == []
     with embedded(bundle, tmp_path / "wheel") as program, followed(bundle, tmp_path) as follower:
         ways = {"embedded": program, "as data": follower}
-        assert list(form_faults(ways, bundle, batch=500, alone=1000)) == []
+        assert list(form_faults(ways, bundle, batch=500, alone=300)) == []

@@ -20,8 +20,11 @@ def command(
     host: Annotated[str, typer.Option(help="Address to listen on; the loopback alone.")] = "127.0.0.1",
     http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8090,
     decisions: Annotated[
-        Path | None, typer.Option(help="Folder of the log of decisions; without it none are taken.")
+        Path | None, typer.Option(help="Folder of the log of decisions (default: .cd4ml/decisions/MODEL).")
     ] = None,
+    no_decisions: Annotated[
+        bool, typer.Option("--no-decisions", help="Show forecasts alone and take no decisions.")
+    ] = False,
     called: Annotated[
         list[str] | None, typer.Option(help="A further name by which browsers call the page.")
     ] = None,
@@ -45,4 +48,5 @@ def command(
     from cd4ml.serving.page.server import serve
 
     note(f"forecast page for {model} at http://{host}:{http_port}; Ctrl-C ends it")
-    serve(endpoint, model, host=host, port=http_port, decisions=decisions, names=called or ())
+    folder = None if no_decisions else decisions or Path(".cd4ml", "decisions", model)
+    serve(endpoint, model, host=host, port=http_port, decisions=folder, names=called or ())
