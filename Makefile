@@ -37,7 +37,7 @@ test-s3: install ## Store, registry and a run on an S3 server (CD4ML_TEST_S3_END
 	@$(PYTEST) -m s3 $(PYTEST_ARGS)
 
 test-loop: install ## The README's tour and the shipped problems at full size (real tables: CD4ML_TEST_DATA)
-	@$(PYTEST) -m loop $(PYTEST_ARGS)
+	@$(PYTEST) -n 2 --dist loadgroup -m loop $(PYTEST_ARGS)
 
 test-simulations: install ## Hold the promised error rates of the statistics by simulation, with fixed seeds
 	@$(PYTEST) -n 2 -m simulations $(PYTEST_ARGS)

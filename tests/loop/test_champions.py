@@ -9,7 +9,7 @@ import pytest
 
 from tests.loop.small_shop import command, registered, run, write_shop
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(600), pytest.mark.xdist_group("champions")]
 
 
 def _gates(out: Path) -> dict[str, dict]:

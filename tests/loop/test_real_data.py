@@ -16,6 +16,7 @@ from tests.loop.small_shop import command
 pytestmark = [
     pytest.mark.loop,
     pytest.mark.timeout(900),
+    pytest.mark.xdist_group("shipped"),
     pytest.mark.skipif(
         "CD4ML_TEST_DATA" not in os.environ, reason="CD4ML_TEST_DATA names no folder of real tables"
     ),

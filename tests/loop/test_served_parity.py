@@ -10,7 +10,7 @@ from tests.serving.model_server import running
 from tests.serving.other_forms import embedded, followed
 from tests.serving.parity import batch_faults, faults, form_faults
 
-pytestmark = [pytest.mark.loop, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.loop, pytest.mark.timeout(900), pytest.mark.xdist_group("shipped")]
 NEEDS_TABLES = pytest.mark.skipif(
     "CD4ML_TEST_DATA" not in os.environ, reason="CD4ML_TEST_DATA names no folder of real tables"
 )
