@@ -70,6 +70,13 @@ def _examined(made: Dict[str, Any], keyed: Dict[str, Any], store: Any) -> Dict[s
     return {"champion": used, "bias": checked.outputs["bias"], "explanations": explanations}
 
 
+def _rolled_out(told: Dict[str, Any], service: Any, store: Any) -> None:
+    """Start the rollout of a registered model, where one is wanted."""
+    with dsl.If(service != "", name="Rollout wanted"):
+        starting = start_from_training(**told, service=service, store=store)
+        with_retries(with_store(on_cluster(starting, "Start the rollout", cached=False)))
+
+
 def _pick(made: Dict[str, Any], *names: str) -> Dict[str, Any]:
     return {name: made[name] for name in names}
 
@@ -136,7 +143,5 @@ def training(
         asked = {**_pick(made, "problem"), "verdict": said["verdict"], "bundle": bundle, "store": store}
         waiting = await_approval(**asked, wait_seconds=approval_wait_seconds).after(registered)
         approved = with_signing_key(with_store(on_cluster(waiting, "Approval", cached=False))).output
-        with dsl.If(rollout_service != "", name="Rollout wanted"):
-            told = {"registered": registered.output, "verdict": said["verdict"], "approval": approved}
-            starting = start_from_training(**told, service=rollout_service, store=store)
-            with_retries(with_store(on_cluster(starting, "Start the rollout", cached=False)))
+        told = {"registered": registered.output, "verdict": said["verdict"], "approval": approved}
+        _rolled_out(told, rollout_service, store)

@@ -189,7 +189,8 @@ def _adventure(seed: int) -> tuple[str, Phase, Counter[str]]:
     return kind, scene.rollout.phase, faults.counts
 
 
-def _adventures(seeds: range) -> None:
+def _adventures(seeds: range) -> tuple[int, int]:
+    """Go through rollouts that hold what they must; return how many, and how many faults there were."""
     ends: Counter[tuple[str, Phase]] = Counter()
     faults: Counter[str] = Counter()
     for seed in seeds:
@@ -199,15 +200,18 @@ def _adventures(seeds: range) -> None:
     good = [count for (kind, phase), count in ends.items() if kind == "good" and phase is Phase.PROMOTED]
     assert sum(good) >= len(seeds) / len(KINDS) / 2, f"hardly any good one was promoted: {ends}"
     assert len(faults) == 8, f"faults that never happened: {faults}"
+    return sum(ends.values()), faults.total()
 
 
 def test_rollouts_under_faults_end_as_they_should() -> None:
-    _adventures(range(40))
+    rollouts, faults = _adventures(range(40))
+    assert rollouts == 40 < faults
 
 
 @pytest.mark.faults
 def test_many_rollouts_under_faults_end_as_they_should() -> None:
-    _adventures(range(1000, 1000 + ROLLOUTS))
+    rollouts, faults = _adventures(range(1000, 1000 + ROLLOUTS))
+    assert rollouts == ROLLOUTS < faults
 
 
 class At:
@@ -244,6 +248,7 @@ def _killed_at(number: int, after: bool, kind: str = "good") -> int:
 @pytest.mark.parametrize("kind", ["good", "fails often"])
 def test_a_controller_may_be_killed_at_some_of_its_calls(kind: str) -> None:
     calls = _killed_at(0, after=False, kind=kind)
+    assert calls > 100
     for number in range(1, calls + 1, 17):
         _killed_at(number, number % 2 == 0, kind)
 
@@ -252,6 +257,7 @@ def test_a_controller_may_be_killed_at_some_of_its_calls(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["good", "fails often"])
 def test_a_controller_may_be_killed_at_each_of_its_calls(kind: str) -> None:
     calls = _killed_at(0, after=False, kind=kind)
+    assert calls > 100
     for number in range(1, calls + 1):
         for after in (False, True):
             _killed_at(number, after, kind)

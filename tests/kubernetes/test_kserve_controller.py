@@ -172,6 +172,7 @@ def test_until_the_controller_looks_ready_says_what_it_said_before(
         lambda: (knative.conditions["Ready"], knative.predictor["latestCreatedRevision"][-1]), ("True", "1")
     )
     becomes(lambda: knative.shares, {"2": 10, "1": 90})
+    assert knative.predictor["latestCreatedRevision"][-1] == "2"
 
 
 def test_a_slow_revision_is_unknown_until_it_is_ready(knative: Service, controller: KServeController) -> None:
@@ -272,8 +273,10 @@ def test_version_0_20_makes_the_canary_and_sends_it_nothing(cluster: Cluster) ->
         told = [{"name": "v2", "ready": True, "trafficPercent": 10}]
         becomes(lambda: service.status.get("canaryStatuses"), told)
         stays(service.weights, {"m-predictor": 100, "m-v2-predictor": 0})
+        assert service.has_service("m-v2-predictor")
 
 
 def test_what_belongs_to_a_deleted_service_goes_with_it(standard: Service) -> None:
+    assert standard.has_service("m-predictor")
     standard.cluster.call("DELETE", f"{standard.base}/m")
     becomes(lambda: standard.has_service("m-predictor"), False)

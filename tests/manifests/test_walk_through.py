@@ -122,3 +122,4 @@ def test_a_server_takes_each_object(cluster: Cluster, build: str) -> None:
     cluster.apply(f"overlays/{build}")
     cluster.apply("cluster-runtime")
     cluster.apply("seldon")
+    assert "model" in cluster.spec(_SERVICES, "bike-demand")["predictor"]

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cd4ml.cli.console import emit, note
+from cd4ml.cli.rollout_plane import (
+    Adopt,
+    Gateway,
+    Heartbeat,
+    Hosts,
+    IstioGateways,
+    LoggerUrl,
+    Mode,
+    Namespace,
+    Plane,
+    PrometheusLabels,
+    PrometheusUrl,
+    Runtime,
+    Through,
+    WhichPlane,
+    cluster_controller,
+    on_this_machine,
+)
+from cd4ml.cli.rollout_running import heart, local, run_controller
 from cd4ml.cli.rollout_view import history_lines, panel, plan_lines, plan_of, status_lines, summary
 from cd4ml.errors import NotFoundError, RolledBack, ServiceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from threading import Event
-
     from cd4ml.delivery.local.plane import LocalPlane
     from cd4ml.domain.rollout.state import Rollout
     from cd4ml.problem import Rollout as Policy
@@ -105,6 +119,7 @@ def start(  # noqa: PLR0913, PLR0917 - options
     by: By = "",
     interval: Interval = 1.0,
     state: State = DEFAULT_STATE,
+    which: WhichPlane = Plane.LOCAL,
     as_json: Json = False,
 ) -> None:
     """Start to roll a model out in place of what serves; the same again while it runs changes nothing.
@@ -113,20 +128,20 @@ def start(  # noqa: PLR0913, PLR0917 - options
 
     Example: cd4ml rollout start bike-demand@latest --run
     """
-    from cd4ml.cli.model_reference import split_reference
-    from cd4ml.delivery.local.plane import LocalPlane
-    from cd4ml.steps.rollout import rollout_status, start_rollout
-    from cd4ml.steps.serve import Permission
+    from cd4ml.steps.rollout import rollout_status
 
     if run_here and detach:
         raise UsageError("--run stays here and --detach goes away; say one of them")
-    permission = Permission(force, reason, by)
-    found = start_rollout(LocalPlane(state), split_reference(model), service, permission, policy).rollout
+    if which is Plane.KSERVE:
+        on_this_machine(run_here=run_here, detach=detach, force=force)
+        found = _started_on_cluster(model, service, policy, by)
+    else:
+        found = _started_here(state, model, service, policy, (force, reason, by))
     if detach:
         _in_background(state, found.service, interval)
     if run_here:
         note(summary(rollout_status(found.service, found.id)))
-        _run(state, [found.service], interval, until_ended=True)
+        run_controller(local(state), [found.service], interval, until_ended=True)
     status_now = rollout_status(found.service, found.id)
     more = [] if run_here or detach else ["`cd4ml rollout run` moves it on, `cd4ml rollout watch` shows it"]
     emit(status_now, as_json, [summary(status_now), *more])
@@ -134,8 +149,32 @@ def start(  # noqa: PLR0913, PLR0917 - options
         _end(status_now)
 
 
+def _started_here(
+    state: Path, model: str, service: str, policy: Path | None, asked: tuple[bool, str, str]
+) -> Rollout:
+    from cd4ml.cli.model_reference import split_reference
+    from cd4ml.delivery.local.plane import LocalPlane
+    from cd4ml.steps.rollout import start_rollout
+    from cd4ml.steps.serve import Permission
+
+    source = split_reference(model)
+    return start_rollout(LocalPlane(state), source, service, Permission(*asked), policy).rollout
+
+
+def _started_on_cluster(model: str, service: str, policy: Path | None, by: str) -> Rollout:
+    from cd4ml.cli.model_reference import split_reference
+    from cd4ml.steps.rollout_cluster import start_on_cluster
+
+    source = split_reference(model)
+    if isinstance(source, Path):
+        raise UsageError(
+            f"a cluster serves what is in the registry, and '{model}' is a folder; push it first"
+        )
+    return start_on_cluster(*source, service, changes=policy, by=by).rollout
+
+
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917 - options
     services: Annotated[
         list[str] | None, typer.Argument(metavar="[SERVICE]...", help="These alone; all by default.")
     ] = None,
@@ -144,14 +183,43 @@ def run(
         bool, typer.Option("--until-ended", help="Stop when the rollouts of these services have ended.")
     ] = False,
     state: State = DEFAULT_STATE,
+    heartbeat: Heartbeat = None,
+    which: WhichPlane = Plane.LOCAL,
+    namespace: Namespace = "",
+    gateway: Gateway = "",
+    istio_gateways: IstioGateways = None,
+    hosts: Hosts = None,
+    mode: Mode = "",
+    runtime: Runtime = "",
+    logger_url: LoggerUrl = "",
+    adopt: Adopt = False,
+    prometheus_url: PrometheusUrl = "",
+    prometheus_labels: PrometheusLabels = None,
+    through: Through = "",
 ) -> None:
     """Be the controller of rollouts until Ctrl-C: look, decide, act. It may be killed and started anywhere.
 
     Example: cd4ml rollout run
     """
+    from cd4ml.delivery.kserve.settings import KServeSettings
+
     if until_ended and not services:
         raise UsageError("--until-ended needs the names of services")
-    _run(state, services or [], interval, until_ended)
+    if which is Plane.LOCAL:
+        controller = local(state)
+    else:
+        settings = KServeSettings(
+            namespace,
+            mode=mode,
+            runtime=runtime,
+            logger_url=logger_url,
+            gateway=gateway,
+            istio_gateways=tuple(istio_gateways or ()),
+            hosts=tuple(hosts or ()),
+            adopt=adopt,
+        )
+        controller = cluster_controller(settings, prometheus_url, prometheus_labels or (), state, through)
+    run_controller(controller, services or [], interval, until_ended, heart(heartbeat))
 
 
 @app.command()
@@ -261,62 +329,13 @@ def _policy(plane: LocalPlane, name: str, changes: Path | None) -> Policy:
     )
 
 
-def _run(state: Path, services: list[str], interval: float, until_ended: bool) -> None:
-    from threading import Event
-
-    from cd4ml.delivery.local.plane import LocalPlane
-    from cd4ml.steps.rollout_controller import local_controller
-
-    stop = Event()
-    controller = local_controller(LocalPlane(state))
-    with _stopped_by_signals(stop):
-        controller.run(stop, services, interval, _teller(stop, set(services) if until_ended else set()))
-
-
-@contextmanager
-def _stopped_by_signals(stop: Event) -> Iterator[None]:
-    """Let Ctrl-C and a polite kill end the controller between two looks."""
-    import signal
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(one, lambda *_: stop.set()) for one in signals]
-    try:
-        yield
-    finally:
-        for one, handler in zip(signals, before, strict=True):
-            signal.signal(one, handler)
-
-
-def _teller(stop: Event, left: set[str]) -> Callable[[str, Rollout | None, str], None]:
-    """Return what tells of each change, and ends the controller when nothing of `left` is to do any more."""
-    from cd4ml.delivery.wanted import is_settled
-
-    bounded = bool(left)
-    said: dict[str, tuple[object, ...]] = {}
-
-    def tell(service: str, rollout: Rollout | None, wrong: str) -> None:
-        line = wrong
-        if rollout is not None:
-            last = rollout.history[-1] if rollout.history else None
-            line = f"{service}: {rollout.phase}" + (f": {'; '.join(last.reasons)}" if last else "")
-        key = (rollout.phase, rollout.step, len(rollout.history)) if rollout is not None else (wrong,)
-        if said.get(service) != key:
-            note(line)
-        said[service] = key
-        if rollout is not None and is_settled(rollout):
-            left.discard(service)
-        if bounded and not left:
-            stop.set()
-
-    return tell
-
-
 def _in_background(state: Path, service: str, interval: float) -> None:
     import subprocess
 
     log = state.expanduser().absolute() / "logs" / f"rollout.{service}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     words = ["rollout", "run", service, "--until-ended", "--interval", str(interval), "--state", str(state)]
+    words += ["--plane", "local"]
     with log.open("ab") as output:
         subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "cd4ml.cli", *words],

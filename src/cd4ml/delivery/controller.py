@@ -139,6 +139,7 @@ class Controller:
         services: Sequence[str] = (),
         interval_seconds: float = 1.0,
         report: Callable[[str, Rollout | None, str], None] | None = None,
+        looked: Callable[[], None] | None = None,
     ) -> None:
         """Look at these services, or at all that have a rollout, until `stop` is set.
 
@@ -146,6 +147,8 @@ class Controller:
         ----------
         report : callable, optional
             Told after each look: the service, its rollout or None, and what went wrong or "".
+        looked : callable, optional
+            Called when all of them were looked at, each time: whoever is waited for shows that it lives.
         """
         try:
             while not stop.is_set():
@@ -153,6 +156,8 @@ class Controller:
                     found, wrong = self._ticked(service)
                     if report is not None:
                         report(service, found, wrong)
+                if looked is not None:
+                    looked()
                 stop.wait(interval_seconds)
         finally:
             for service in list(self._leases):
@@ -209,7 +214,8 @@ class Controller:
         verified = self._verified(rollout, observed if converged else None, holds)
         collected = self._collected(turn, now)
         holds += collected.holds
-        judgement = judge(collected.evidence, rules_of(policy, rollout.phase), rollout.elapsed_seconds)
+        rules = rules_of(policy, rollout.phase)
+        judgement = judge(collected.evidence, rules, rollout.elapsed_seconds, collected.doubts)
         if verified.result is Verification.FAILED:
             judgement = Judgement(Action.ROLL_BACK, verified.reasons)
         if judgement.action is not Action.ROLL_BACK:  # an alias must not keep harm where it is

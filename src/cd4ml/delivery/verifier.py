@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from cd4ml.delivery.plane import ObservedService
 from cd4ml.domain.rollout.decide import Verification
@@ -61,12 +61,20 @@ class EndpointVerifier:
         "v1" or "v2".
     timeout_seconds : float
         For each request.
+    through : str
+        http://host:port of a gateway that is called in place of each address, with the address's host in the
+        header Host: for who cannot reach the addresses within a cluster. "" calls the address itself.
     """
 
     def __init__(
-        self, folder_of: Callable[[Target], Path], protocol: Wire = "v1", timeout_seconds: float = 10.0
+        self,
+        folder_of: Callable[[Target], Path],
+        protocol: Wire = "v1",
+        timeout_seconds: float = 10.0,
+        through: str = "",
     ) -> None:
         self._folder_of, self._protocol, self._timeout_seconds = folder_of, protocol, timeout_seconds
+        self._through = through.rstrip("/")
         self._jobs: dict[str, _Job] = {}
 
     def verify(self, rollout: Rollout, observed: ObservedService) -> Verified:
@@ -75,6 +83,9 @@ class EndpointVerifier:
         An endpoint that cannot be asked is asked again, and has failed when it could not five times.
         """
         url, headers = address_of(observed, self._protocol)
+        if self._through:
+            parts = urlsplit(url)
+            url, headers = f"{self._through}{parts.path}", {**headers, "Host": parts.netloc}
         job = self._job(rollout, url)
         if job.thread is not None and job.thread.is_alive():
             return Verified(Verification.PENDING)

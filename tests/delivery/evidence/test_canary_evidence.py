@@ -126,10 +126,23 @@ def test_who_named_the_variant_and_what_came_before_the_step_is_no_evidence(traf
     assert isnan(named(collected, "errors").estimate)
 
 
-def test_a_wrong_split_holds(traffic: Traffic) -> None:
-    traffic.canary(1000, share=0.3)
+def test_a_canary_with_more_than_its_share_holds(traffic: Traffic) -> None:
+    traffic.canary(1000, share=0.7)
     collected = traffic.look(traffic.source(), policy())
     assert any("not split" in one for one in collected.holds)
+    assert collected.doubts == ()
+
+
+def test_an_overloaded_canary_that_answers_less_is_taken_back_for_what_it_shows(traffic: Traffic) -> None:
+    for number in range(1000):
+        if number % 4:
+            traffic.both("stable")
+        else:
+            traffic.request("canary", status=503)
+    collected = traffic.look(traffic.source(), policy())
+    assert any("not split" in one for one in collected.doubts)
+    assert collected.holds == ()
+    assert judged(collected, policy()).action is Action.ROLL_BACK
 
 
 def test_callers_of_one_version_who_give_up_more_often_hold(traffic: Traffic) -> None:
@@ -138,7 +151,7 @@ def test_callers_of_one_version_who_give_up_more_often_hold(traffic: Traffic) ->
         traffic.request("canary", status=0, flags="DC")
         traffic.both("stable", id=f"s{number}")
     collected = traffic.look(traffic.source(), policy())
-    assert any("give up" in one for one in collected.holds)
+    assert any("callers of the canary give up" in one for one in collected.doubts)
     assert named(collected, "errors").harm_log_peak == 0.0
 
 

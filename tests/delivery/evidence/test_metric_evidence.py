@@ -106,8 +106,9 @@ def test_metrics_that_are_stale_or_away_hold(page: Page) -> None:
 
 
 def test_what_cannot_be_told_holds(page: Page) -> None:
-    split = Scraped(page, policy()).run(20, (50, 0, 0), (10, 0, 0))
-    assert any("not split" in one for one in split.holds)
+    few = Scraped(page, policy()).run(20, (50, 0, 0), (10, 0, 0))
+    assert any("not split" in one for one in few.doubts)
+    assert few.holds == ()
     sticky = Scraped(page, policy(sticky="cookie:who")).run(2, (1, 0, 0), (1, 0, 0))
     assert any("cannot tell callers apart" in one for one in sticky.holds)
     page.restart()

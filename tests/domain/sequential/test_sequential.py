@@ -121,7 +121,7 @@ def test_nothing_observed_leaves_everything_at_the_start() -> None:
     pairs.update(np.array([]), np.array([]))
     balance.update(np.array([], dtype=bool), np.array([]))
     assert ratio.estimate == 1.0 and ratio.harm.log_value == pytest.approx(0.0)
-    assert math.isnan(pairs.estimate) and pairs.pairs == 0 and balance.log_peak == 0.0
+    assert math.isnan(pairs.estimate) and pairs.pairs == 0 and balance.log_peak < 0.0
     assert math.isnan(PositiveMean().mean) and math.isnan(PositiveMean().scale)
 
 
@@ -159,6 +159,7 @@ def test_wrong_splits_of_requests_are_found() -> None:
     right.update(rng.random(3000) < 0.1, np.full(3000, 0.1))
     wrong.update(rng.random(3000) < 0.1 / (0.1 + 0.9 * 0.7), np.full(3000, 0.1))
     assert right.log_peak < log_threshold(0.01) < wrong.log_peak
+    assert wrong.few_log_peak < log_threshold(0.01) < wrong.many_log_peak
     assert right.count == 3000
 
 

@@ -49,6 +49,14 @@ def test_a_hold_goes_before_promotion_and_rollback() -> None:
         assert found.reasons == ("errors: a third of the stable answers is missing",)
 
 
+def test_a_doubt_stops_a_promotion_and_no_rollback() -> None:
+    doubts = ("the canary tells too little of itself",)
+    found = judge([evidence()], RULES, 1, doubts)
+    assert (found.action, found.reasons) == (Action.CONTINUE, doubts)
+    assert judge([evidence(harm=PROVEN)], RULES, 1, doubts).action is Action.ROLL_BACK
+    assert doubts[0] in judge([evidence(harm=PROVEN, holds=("x",))], RULES, 1, doubts).reasons
+
+
 def test_the_end_of_the_time_rolls_back_or_holds_as_the_policy_says() -> None:
     open_ = [evidence(safe=0.0)]
     assert judge(open_, RULES, 59.9).action is Action.CONTINUE

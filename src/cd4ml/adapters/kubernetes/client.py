@@ -37,7 +37,7 @@ def connect(
     try:
         from kubernetes import client, config
     except ImportError as error:
-        raise UsageError("a cluster needs the extra: pip install 'cd4ml[kfp]'") from error
+        raise UsageError("a cluster needs the extra: pip install 'cd4ml[cluster]'") from error
     settings = client.Configuration()
     try:
         if kubeconfig is None and not context:

@@ -68,14 +68,28 @@ class Answers:
         return (*found, *map(self._quantile, ("stable", "canary"), self._seconds))
 
     def holds(self) -> tuple[str, ...]:
-        """Return why the two arms cannot be compared."""
+        """Return why the two arms cannot be compared: the stable version tells too little of itself."""
         limit = log_threshold(BALANCE_ALPHA)
         found = []
-        if self._split.log_peak >= limit:
-            found.append(f"requests are not split as the weight of {100 * self._share:g} % says")
-        if self._gone.log_peak >= limit:
-            found.append("callers of one version give up more often than those of the other")
+        if self._split.many_log_peak >= limit:
+            found.append(self._not_split)
+        if self._gone.few_log_peak >= limit:
+            found.append("callers of the stable version give up more often than those of the canary")
         return tuple(found)
+
+    def doubts(self) -> tuple[str, ...]:
+        """Return why the canary looks better than it may be: an overloaded one answers late or never."""
+        limit = log_threshold(BALANCE_ALPHA)
+        found = []
+        if self._split.few_log_peak >= limit:
+            found.append(self._not_split)
+        if self._gone.many_log_peak >= limit:
+            found.append("callers of the canary give up more often than those of the stable version")
+        return tuple(found)
+
+    @property
+    def _not_split(self) -> str:
+        return f"requests are not split as the weight of {100 * self._share:g} % says"
 
     def _quantile(self, name: str, seconds: Sequence[float]) -> Evidence:
         """Return the 99th percentile of an arm, for people; an end that cannot be told yet is NaN."""

@@ -100,7 +100,7 @@ class _Step:
             self._next += 1
         alpha = self._policy.alpha
         found = tuple(one.evidence(alpha) for one in (self._errors, self._slow, self._refused))
-        return Collected(found, self._holds(at_seconds), self._errors.units)
+        return Collected(found, self._holds(at_seconds), self._errors.units, self._doubts())
 
     def _take(self, stable: Mapping[str, int], candidate: Mapping[str, int]) -> None:
         requests = (stable["requests"], candidate["requests"])
@@ -125,9 +125,17 @@ class _Step:
             )
         if self._policy.sticky:
             found.append("counters cannot tell callers apart, and the policy places them by a sticky value")
-        if self._balance.log_peak >= log_threshold(BALANCE_ALPHA):
-            found.append(f"requests are not split as the weight of {100 * self._share:g} % says")
+        if self._balance.many_log_peak >= log_threshold(BALANCE_ALPHA):
+            found.append(self._not_split)
         return tuple(found)
+
+    def _doubts(self) -> tuple[str, ...]:
+        """Return why the canary looks better than it may be."""
+        return (self._not_split,) if self._balance.few_log_peak >= log_threshold(BALANCE_ALPHA) else ()
+
+    @property
+    def _not_split(self) -> str:
+        return f"requests are not split as the weight of {100 * self._share:g} % says"
 
     def _slow_limit(self, samples: _Samples) -> str | None:
         """Return the label `le` from which on an answer is slow; None while nothing tells."""
@@ -245,7 +253,7 @@ class ScrapeEvidence(MetricEvidence):
             except ServiceError as error:
                 unread.append(f"the metrics cannot be read: {error}")
         found = super().collect(rollout, policy, at_seconds)
-        return Collected(found.evidence, (*found.holds, *unread), found.requests)
+        return Collected(found.evidence, (*found.holds, *unread), found.requests, found.doubts)
 
     def _keep(self, address: str, at_seconds: float) -> None:
         for name, series in scrape(address, at_seconds):

@@ -111,6 +111,10 @@ class ShadowPairs:
             found.append("answers of one version are missing more often than those of the other")
         return tuple(found)
 
+    def doubts(self) -> tuple[str, ...]:
+        """Return why nothing may be promoted: what is missing holds all of it."""
+        return ()
+
     def _of(self, request: str) -> _Shadowed:
         return self._known.setdefault(request, _Shadowed())
 

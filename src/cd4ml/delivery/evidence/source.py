@@ -22,6 +22,8 @@ class Collected:
         One a metric; none proves nothing.
     holds : tuple of str
         Why nothing may be concluded now: a source is stale, silent or contradicts itself.
+    doubts : tuple of str
+        Why nothing may be promoted now, though harm may be found, see `judge`.
     requests : int
         That the step's evidence rests on, of both versions together.
     """
@@ -29,6 +31,7 @@ class Collected:
     evidence: tuple[Evidence, ...]
     holds: tuple[str, ...] = ()
     requests: int = 0
+    doubts: tuple[str, ...] = ()
 
 
 class EvidenceSource(Protocol):

@@ -195,7 +195,7 @@ class Step:
             return Collected((), tuple(holds))
         holds += judge.holds()
         evidence = (*judge.evidence(), *(losses.evidence() if losses else ()))
-        return Collected(evidence, tuple(holds), judge.requests)
+        return Collected(evidence, tuple(holds), judge.requests, judge.doubts())
 
     def _damage(self) -> list[str]:
         found = []

@@ -33,4 +33,5 @@ class Together:
             tuple(one for _, collected in found for one in collected.evidence),
             tuple(f"{name}: {hold}" for name, collected in found for hold in collected.holds),
             min(collected.requests for _, collected in found),
+            tuple(f"{name}: {doubt}" for name, collected in found for doubt in collected.doubts),
         )

@@ -65,3 +65,7 @@ class Watched:
     def holds(self) -> tuple[str, ...]:
         """Return why nothing may be concluded: never, by itself."""
         return ()
+
+    def doubts(self) -> tuple[str, ...]:
+        """Return why nothing may be promoted: it is."""
+        return ()

@@ -129,7 +129,7 @@ class KnativePlane(ModePlane):
             bundle=variant.bundle if known else "",
             phase="ready" if ready else "starting",
             ready=ready,
-            url=_tagged(status, look.created)
+            url=_tagged(document, look.created)
             if newest and name == "canary"
             else str(status.get("url") or ""),
             error=_failure(status) if newest and not ready else "",
@@ -224,9 +224,12 @@ def _failure(status: Mapping[str, Any]) -> str:
     return " ".join(str(said or "").split())
 
 
-def _tagged(status: Mapping[str, Any], revision: str) -> str:
+def _tagged(document: Mapping[str, Any], revision: str) -> str:
+    """Return the address of one revision within the cluster: Knative makes a Service of each tag."""
+    metadata, status = document["metadata"], document.get("status") or {}
     component = (status.get("components") or {}).get("predictor") or {}
     for target in component.get("traffic") or ():
-        if target.get("revisionName") == revision and target.get("url"):
-            return str(target["url"])
+        if target.get("revisionName") == revision and target.get("tag"):
+            host = f"{target['tag']}-{predictor_service(metadata['name'])}"
+            return f"http://{host}.{metadata.get('namespace', '')}.svc.cluster.local"
     return ""

@@ -95,7 +95,9 @@ class Judgement:
     reasons: tuple[str, ...]
 
 
-def judge(evidence: Sequence[Evidence], rules: Rules, elapsed_seconds: float) -> Judgement:
+def judge(
+    evidence: Sequence[Evidence], rules: Rules, elapsed_seconds: float, doubts: Sequence[str] = ()
+) -> Judgement:
     """Return what follows from the evidence at this time.
 
     A rollback needs one metric whose harm is proven; each of k metrics gets alpha / k, so that a release that
@@ -109,6 +111,9 @@ def judge(evidence: Sequence[Evidence], rules: Rules, elapsed_seconds: float) ->
         One a metric and slice; none proves nothing.
     elapsed_seconds : float
         Since this step of the rollout began, of a clock that does not jump.
+    doubts : sequence of str
+        Why nothing may be promoted, though harm may be found: the canary tells less of itself than it
+        should, which makes it look better than it is.
     """
     holds = tuple(f"{one.name}: {reason}" for one in evidence for reason in one.holds)
     over = 0 < rules.budget_seconds <= elapsed_seconds
@@ -118,12 +123,12 @@ def judge(evidence: Sequence[Evidence], rules: Rules, elapsed_seconds: float) ->
         harms = [one for one in evidence if one.harm_log_peak >= limit]
         if harms:
             return Judgement(Action.ROLL_BACK, tuple(_harm(one) for one in harms))
-        waiting = tuple(filter(None, (_waiting(one, rules) for one in evidence)))
+        waiting = (*doubts, *filter(None, (_waiting(one, rules) for one in evidence)))
         if any(one.safe_log_peak is not None for one in evidence) and not waiting:
             judged_ones = (one for one in evidence if one.harm_log_peak > -inf)
             return Judgement(Action.PROMOTE, tuple(_safe(one) for one in judged_ones))
     else:
-        waiting = holds
+        waiting = (*holds, *doubts)
     waiting = waiting or ("there is no evidence yet",)
     if over and rules.at_end is AtEnd.ROLL_BACK:
         first = f"the time of {rules.budget_seconds:g} s is over and nothing is proven"
