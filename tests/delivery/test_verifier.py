@@ -22,8 +22,8 @@ from tests.models.bundles import bundle
 
 
 @contextmanager
-def gateway(shift: float) -> Iterator[tuple[str, list[str]]]:
-    """Serve what the holdout of `people` says, plus a shift; note which variant was asked for."""
+def gateway(shift: float, hosts: set[str] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Serve what the holdout of `people` says, plus a shift; note which variant and hosts were asked for."""
     folder = bundle("people")
     rows = [json.dumps(row, sort_keys=True) for row in holdout_rows(folder)]
     values = np.load(folder / "holdout" / "prediction.npy").tolist()
@@ -39,6 +39,8 @@ def gateway(shift: float) -> Iterator[tuple[str, list[str]]]:
 
         def do_POST(self) -> None:
             asked.append(f"{self.path} {self.headers.get(FORCED)}")
+            if hosts is not None:
+                hosts.add(str(self.headers["Host"]))
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             found = [known[json.dumps(row, sort_keys=True)] + shift for row in body["instances"]]
             self._answer({"predictions": found, "decisions": [int(one >= 0.5) for one in found]})
@@ -113,3 +115,16 @@ def test_the_candidate_is_asked_at_its_own_address_where_it_has_one() -> None:
         "http://gateway/v2/models/shop",
         {FORCED: "canary"},
     )
+
+
+def test_who_is_outside_of_a_cluster_asks_through_a_gateway_and_names_the_candidates_host() -> None:
+    own = ObservedVariant("canary", url="http://latest-m-predictor.models.svc.cluster.local")
+    hosts: set[str] = set()
+    with gateway(0.0, hosts) as (url, asked):
+        verifier = EndpointVerifier(
+            lambda target: Path(target.location), timeout_seconds=5, through=f"{url}/"
+        )
+        found = _result(verifier, ObservedService("persons", url="http://elsewhere", variants=(own,)))
+    assert found.result is Verification.PASSED, found.reasons
+    assert hosts == {"latest-m-predictor.models.svc.cluster.local"}
+    assert set(asked) == {"/v1/models/persons:predict None"}
