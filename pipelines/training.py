@@ -113,13 +113,8 @@ def training(
     scored = on_cluster(score(**inputs).after(looked), "Score", size="medium")
     made["evaluation"] = scored.outputs["evaluation"]
     examined = {**_examined(made, keyed, store), "ledger": looked.outputs["ledger"]}
-    packing = package(
-        **made,
-        **_pick(inputs, "fingerprint"),
-        bias=examined["bias"],
-        git_commit=git_commit,
-        git_branch=git_branch,
-    )
+    commit = {"git_commit": git_commit, "git_branch": git_branch}
+    packing = package(**made, **_pick(inputs, "fingerprint"), **commit, bias=examined["bias"])
     packed = with_signing_key(on_cluster(packing, "Package", size="medium"))
     bundle, checks = packed.outputs["bundle"], packed.outputs["checks"]
     called = consumers(**_pick(made, "problem"), **_pick(examined, "champion"), bundle=bundle, store=store)
