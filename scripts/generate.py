@@ -90,7 +90,8 @@ def _readme(stage: str, name: str, text: str) -> str:
         "```python",
         "from kfp import components",
         "",
-        f'{name} = components.load_component_from_file("components/{stage}/{name}/component.yaml")',
+        f'file = "components/{stage}/{name}/component.yaml"',
+        f"{name} = components.load_component_from_file(file)",
         "```",
         "",
     ]
