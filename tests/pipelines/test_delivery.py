@@ -177,6 +177,9 @@ def test_a_training_run_starts_the_rollout_where_an_endpoint_is_named(tmp_path):
     made = first.parameters("register")
     registry = Registry(FolderStorage(given["store"]))
     registry.set_alias(made["name"], "champion", 1)
+    # The same problem would give the champion's own bundle, which is not rolled out again.
+    changed = shop / "problem.yaml"
+    changed.write_text(changed.read_text().replace("resamples: 200", "resamples: 150"))
     again = run_local(package("training"), {**given, "rollout_service": "shop"}, tmp_path / "out")
     rollout = RolloutStore(registry.storage).current("shop").rollout
     assert again.parameters("start-from-training") == {"Output": rollout.id}

@@ -15,6 +15,8 @@ def live(app: Any) -> Iterator[httpx.Client]:
     """Serve an application on a free port of the loopback and yield a client of it."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    # The client may be quicker than the server's thread: a socket that listens already keeps it waiting.
+    listener.listen()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
