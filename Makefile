@@ -7,7 +7,10 @@ DAYS ?= 730
 OUT ?= out
 SEED ?= 7
 IMAGE ?=
+MODELS ?=
 PYTEST_ARGS ?=
+KINDS ?=
+IMAGES_ARGS ?=
 # Two tasks of a fan-out run at a time: each gets half of the cores, or OpenMP's spinning makes both 100 times slower.
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export OMP_NUM_THREADS ?= $(shell n=$$(( $(CORES) / 2 )); echo $$(( n > 0 ? n : 1 )))
@@ -33,8 +36,8 @@ test: install ## Run the tests that need nothing but Python (coverage is reporte
 test-browser: install ## Look at the pages in a real chromium, at desktop and phone width
 	@$(PYTEST) -m browser $(PYTEST_ARGS)
 
-test-s3: install ## Store, registry and a run on an S3 server (CD4ML_TEST_S3_ENDPOINT, or one started here)
-	@$(PYTEST) -m s3 $(PYTEST_ARGS)
+test-s3: install ## Stores on a real S3 server, with faults and kills (CD4ML_TEST_S3_ENDPOINT, or Ceph RGW, or moto)
+	@$(PYTEST) -n 2 --dist loadgroup -m s3 $(PYTEST_ARGS)
 
 test-loop: install ## The README's tour and the shipped problems at full size (real tables: CD4ML_TEST_DATA)
 	@$(PYTEST) -n 2 --dist loadgroup -m loop $(PYTEST_ARGS)
@@ -57,6 +60,18 @@ test-cluster: install ## The planes against the API server that KUBECONFIG names
 test-services: install ## Evidence from a real Prometheus (Debian: apt-get install prometheus)
 	@$(PYTEST) -m services $(PYTEST_ARGS)
 
+test-docs: install ## Run the commands of README, docs and guides as they stand there
+	@$(PYTEST) -n 2 -m docs $(PYTEST_ARGS)
+
+docs: install ## Build the documentation, offline and strict: out/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir $(CURDIR)/$(OUT)/site
+
+release-check: install ## Release each champion again from the store alone, verify it, take it down (MODELS="NAME ...")
+	@$(BIN)/cd4ml models release-check $(MODELS)
+
+test-containers: install ## Build the images and run all of it in containers, hardened (needs podman or docker)
+	@$(PYTEST) -m containers --durations=25 --durations-min=2 $(PYTEST_ARGS) tests/containers
+
 bench-serving: install ## Requests a second and latency against KServe with scikit-learn and MLServer; ratios
 	@$(PYTEST) -m bench_serving -s $(PYTEST_ARGS)
 
@@ -68,6 +83,13 @@ lint: install ## ruff, mypy strict and the import contracts
 	@$(BIN)/ruff format --no-cache --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+lint-manifests: install ## yamllint, hadolint and checkov over manifests and images, offline (checkov: out/checkov)
+	@scripts/checkov_environment.sh $(OUT)/checkov
+	@$(BIN)/python -m scripts.lint_manifests --checkov $(OUT)/checkov/bin/checkov
+
+images: install ## Build the images with docker, podman or buildah: out/images (KINDS="predictor seldon" for some)
+	@$(BIN)/python -m scripts.images build $(KINDS) $(IMAGES_ARGS)
 
 generate: install ## Write the compiled pipelines, component READMEs and reference pages (IMAGE=registry/name:tag)
 	@$(BIN)/python -m scripts.generate $(if $(IMAGE),--image $(IMAGE))
@@ -81,4 +103,4 @@ clean: ## Remove what was made here: .venv, caches, out
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov build dist out src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install run run-pipeline test test-demo test-services test-browser test-s3 test-loop test-simulations test-faults test-serving test-cluster bench bench-serving lint generate check-generated check clean
+.PHONY: docs test-docs help install run run-pipeline test test-demo test-services test-containers test-browser test-s3 test-loop test-simulations test-faults test-serving test-cluster release-check bench bench-serving lint lint-manifests generate check-generated check clean

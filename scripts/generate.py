@@ -4,6 +4,7 @@ A generated file is committed. `--check` fails and names each file that differs 
 """
 
 import argparse
+import functools
 import importlib
 import sys
 import tempfile
@@ -98,6 +99,7 @@ def _readme(stage: str, name: str, text: str) -> str:
     return "\n".join(lines)
 
 
+@functools.cache
 def _components() -> dict[str, str]:
     files = {}
     for stage, name in component_names():
@@ -119,9 +121,20 @@ def _problem_reference() -> dict[str, str]:
     return {"docs/problem-format.md": render()}
 
 
+def _reference() -> dict[str, str]:
+    from scripts.generate_reference import pages
+
+    return pages({path: text for path, text in _components().items() if path.endswith("README.md")})
+
+
 _PLACES = ("src/cd4ml/compiled/*.yaml", "components/*/*/component.yaml", "components/*/*/README.md")
 
-GENERATORS: tuple[Callable[[], dict[str, str]], ...] = (_pipelines, _components, _problem_reference)
+GENERATORS: tuple[Callable[[], dict[str, str]], ...] = (
+    _pipelines,
+    _components,
+    _problem_reference,
+    _reference,
+)
 """Each returns text by path from the root."""
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
-from cd4ml.problem import Problem
+from pydantic import TypeAdapter
+
+from cd4ml.problem import Problem, duration_text
 
 __all__ = ["render"]
 
@@ -66,14 +69,18 @@ def _section(name: str, schema: dict[str, Any]) -> str:
     lines.append("|---|---|---|---|")
     required = set(schema.get("required", []))
     for key, field in schema["properties"].items():
-        default = (
-            "**needed**"
-            if key in required
-            else f"`{json.dumps(field.get('default', _empty(field))).replace('PT0S', '0s')}`"
-        )
+        default = "**needed**" if key in required else f"`{json.dumps(_default(field))}`"
         meaning = " ".join(field.get("description", "").split()).replace("|", "\\|")
         lines.append(f"| `{key}` | {_type(field)} | {default} | {meaning} |")
     return "\n".join(lines) + "\n"
+
+
+def _default(field: dict[str, Any]) -> object:
+    """Return the default as a problem file would have it: a duration as the format writes it."""
+    found = field.get("default", _empty(field))
+    if isinstance(found, str) and _container(field) == "duration":
+        return duration_text(TypeAdapter(timedelta).validate_python(found))
+    return found
 
 
 def _empty(field: dict[str, Any]) -> object:
@@ -88,7 +95,8 @@ def _type(field: dict[str, Any]) -> str:
         name = field["$ref"].rsplit("/", 1)[1]
         return f"[{name}](#{name.lower()})"
     if "const" in field or "enum" in field:
-        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+        values = field.get("enum", [field.get("const")])
+        return ", ".join(f"`{str(value).lower() if value is True else value}`" for value in values)
     if "oneOf" in field or "anyOf" in field:
         options = [_type(item) for item in field.get("oneOf") or field["anyOf"] if item.get("type") != "null"]
         return " or ".join(options)
@@ -101,6 +109,9 @@ def _container(field: dict[str, Any]) -> str:
     if field.get("type") == "array":
         return f"list of {_type(field['items'])}" if field.get("items") else "list"
     if field.get("type") == "object":
-        inner = field.get("additionalProperties")
+        # The values of a mapping whose keys have a pattern stand by that.
+        inner = field.get("additionalProperties") or next(
+            iter(field.get("patternProperties", {}).values()), None
+        )
         return f"mapping to {_type(inner)}" if isinstance(inner, dict) else "mapping"
     return ""

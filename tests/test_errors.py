@@ -14,7 +14,14 @@ def test_every_error_of_the_module_is_drawn_in_the_tree():
 
 def test_exit_codes_are_those_of_the_command_line_contract():
     codes = {cls.__name__: cls.exit_code for cls in Cd4mlError.__subclasses__()}
-    assert codes == {"UsageError": 2, "GateRejected": 3, "DataError": 4, "RolledBack": 5, "ServiceError": 6}
+    assert codes == {
+        "UsageError": 2,
+        "GateRejected": 3,
+        "DataError": 4,
+        "RolledBack": 5,
+        "ServiceError": 6,
+        "TimedOut": 124,
+    }
 
 
 def test_nearest_suggests_a_like_word_and_nothing_otherwise():

@@ -13,8 +13,9 @@ Cd4mlError                      exit 1   anything that is ours
 │   ├── RowError                         a row breaks a model's contract; knows row, field, found, allowed
 │   └── IntegrityError                   bytes are not what their hash or signature promised
 ├── RolledBack                  exit 5   a rollout was taken back
-└── ServiceError                exit 6   something outside cannot be reached; trying again may help
-    └── ConflictError                    a compare-and-swap was lost to another writer
+├── ServiceError                exit 6   something outside cannot be reached; trying again may help
+│   └── ConflictError                    a compare-and-swap was lost to another writer
+└── TimedOut                    exit 124 what was waited for has not ended in time; it goes on
 
 A message says what was expected, what was found and what to do, in one line.
 """
@@ -39,6 +40,7 @@ __all__ = [
     "RowError",
     "ServiceError",
     "SourceError",
+    "TimedOut",
     "UsageError",
     "nearest",
 ]
@@ -154,3 +156,9 @@ class ServiceError(Cd4mlError):
 
 class ConflictError(ServiceError):
     """A compare-and-swap was lost to another writer."""
+
+
+class TimedOut(Cd4mlError):
+    """What was waited for has not ended in time; it goes on."""
+
+    exit_code = 124

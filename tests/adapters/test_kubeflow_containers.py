@@ -9,7 +9,7 @@ import pytest
 from docker import from_env
 
 from cd4ml.adapters.kubeflow import run_local
-from cd4ml.adapters.kubeflow.containers import check_engine, mounted, run_container
+from cd4ml.adapters.kubeflow.containers import check_engine, run_container
 from cd4ml.errors import Cd4mlError, ContractError, ServiceError
 from tests.adapters.container_engine import IMAGE, engine
 from tests.adapters.s3_server import environment
@@ -41,16 +41,39 @@ def test_a_run_in_containers_gives_what_a_run_in_processes_gives(docker, tiny, t
     assert len(docker.state.created) == len(docker.state.removed) == 6
 
 
-def test_a_container_has_the_runs_folder_the_arguments_paths_and_the_callers_user(docker, tiny, tmp_path):
+def test_a_container_writes_to_its_own_outputs_and_the_events_alone(docker, tiny, tmp_path):
     with environment(CD4ML_TEST_OF_CONTAINERS="seen"):
-        run_local(tiny, {"what": str(tiny), "names": ["a"]}, tmp_path, runner="docker")
+        run = run_local(tiny, {"what": str(tiny), "names": ["a"]}, tmp_path, runner="docker")
+    roots = sorted(
+        str(run.folder / "tasks" / one.log.parent.relative_to(run.folder / "tasks")) for one in run.tasks
+    )
+    events, seen = str(run.folder / "tasks/events.jsonl"), []
     for asked in docker.state.created:
-        mounts = [(one["Source"], one["Target"]) for one in asked["HostConfig"]["Mounts"]]
-        assert mounts == [(str(path), str(path)) for path in (tmp_path / "runs", tiny)]
-        assert asked["User"] == f"{os.getuid()}:{os.getgid()}"
+        mounts = {one["Target"]: one["ReadOnly"] for one in asked["HostConfig"]["Mounts"]}
+        assert [one["Source"] for one in asked["HostConfig"]["Mounts"]] == list(mounts)
+        assert [path for path, only_read in mounts.items() if only_read] == [
+            str(tmp_path / "runs"),
+            str(tiny),
+        ]
+        (own,) = [path for path, only_read in mounts.items() if not only_read and path != events]
+        assert not mounts[events]
+        seen.append(own)
+        assert [bind.split(":")[1] for bind in asked["HostConfig"]["Binds"]] == ["/kfp-workspace"]
         assert "CD4ML_TEST_OF_CONTAINERS=seen" in asked["Env"]
         assert not any(item.startswith("PATH=") for item in asked["Env"])
         assert not asked["HostConfig"].get("AutoRemove")
+    assert sorted(seen) == roots
+
+
+def test_a_container_has_no_rights_no_network_and_is_not_root(docker, tiny, tmp_path):
+    run_local(tiny, {"what": "x", "names": ["a"]}, tmp_path, runner="docker")
+    for asked in docker.state.created:
+        host = asked["HostConfig"]
+        assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and host["NetworkMode"] == "none"
+        assert host["SecurityOpt"] == ["no-new-privileges"]
+        assert list(host["Tmpfs"]) == ["/tmp"]
+        assert 0 < host["Memory"] < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        assert int(asked["User"].split(":")[0]) == (os.getuid() or 10001)
 
 
 def test_what_was_done_is_not_done_again(docker, tiny, tmp_path):
@@ -68,6 +91,11 @@ def test_an_error_in_a_container_keeps_its_class(docker, tiny, tmp_path):
 def test_a_container_that_was_killed_is_a_failure_and_no_success(docker, tiny, tmp_path):
     with pytest.raises(Cd4mlError, match="task judge was killed before it could say why"):
         run_local(tiny, {**ARGUMENTS, "mood": "die"}, tmp_path, runner="docker")
+
+
+def test_a_task_that_ends_its_own_process_without_outputs_is_no_success(docker, tiny, tmp_path):
+    with pytest.raises(Cd4mlError, match="task judge ended its own process and wrote no outputs"):
+        run_local(tiny, {**ARGUMENTS, "mood": "leave"}, tmp_path, runner="docker")
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -109,16 +137,3 @@ def test_without_an_engine_nothing_starts(tiny, tmp_path):
         with pytest.raises(ServiceError):
             check_engine()
     assert not (tmp_path / "runs").exists()
-
-
-def test_paths_among_arguments_are_found_and_text_is_not_taken_for_one(tmp_path):
-    (tmp_path / "there").mkdir()
-    arguments = {
-        "data": str(tmp_path / "there"),
-        "store": "s3://bucket",
-        "problem": "bike-demand",
-        "missing": str(tmp_path / "missing"),
-        "long": "/" * 5000,
-        "names": ["/tmp"],
-    }
-    assert mounted(arguments) == [str(tmp_path / "there")]

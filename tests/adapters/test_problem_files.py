@@ -65,7 +65,8 @@ baselines:
 def test_shipped_problems_load_and_survive_their_normal_form(name):
     problem = load(name)
     assert name in shipped()
-    assert loads(dumps(problem)) == problem
+    assert loads(dumps(problem, kubernetes=True)) == problem
+    assert dumps(loads(dumps(problem))) == dumps(problem)
 
 
 def test_words_of_yaml_1_1_stay_text():

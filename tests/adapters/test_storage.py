@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from pathlib import Path
 
 import pytest
@@ -142,8 +143,97 @@ def test_the_file_named_last_is_sent_after_all_others(tmp_path: Path) -> None:
     assert [name for name, _ in files_beneath(folder_of(tmp_path), "a.txt")] == ["deep/er/b.bin", "a.txt"]
 
 
+ODD = [
+    *(
+        "a b",
+        " a",
+        "a ",
+        "a+b",
+        "a%20b",
+        "a%2Bb",
+        "%",
+        "+",
+        "a.",
+        "...",
+        "a~b",
+        "a?b=c",
+        "a#b",
+        "a=b&list-type=2",
+    ),
+    *("a&b<c>'\"", "a;b:c@d,e$g!h*i(j)", "{x}", "[y]", "^`|", "-", "_"),
+    *("ü/é", "e\u0301", "日本語", "Ω/😀", "\u200b", "x" * 220 + "/" + "é" * 110),
+]
+
+
+def test_keys_with_odd_characters_are_kept_apart_and_listed_as_they_are(
+    storage: Storage, tmp_path: Path
+) -> None:
+    for key in ODD:
+        storage.put(key, key.encode())
+    assert storage.list("") == sorted(ODD)
+    assert [storage.get(key) for key in ODD] == [key.encode() for key in ODD]
+    for key in ODD:
+        found = storage.read_versioned(key)
+        assert found
+        assert storage.compare_and_swap(key, b"", found[1]) != found[1]
+        assert storage.get(key) == b""
+    storage.put("folder/" + ODD[-2], b"x")
+    assert storage.download("folder", tmp_path / "t") == 1
+    assert (tmp_path / "t" / ODD[-2]).read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("key", ["x" * 221, "é" * 111, "/".join(["12345"] * 167), "\ud83d", "a/\udcff"])
+def test_a_key_that_not_every_store_can_hold_is_refused_by_all(storage: Storage, key: str) -> None:
+    with pytest.raises(UsageError, match="a key must") as caught:
+        storage.put(key, b"")
+    assert len(str(caught.value).encode(errors="replace")) < 250
+    with pytest.raises(UsageError):
+        storage.exists(key)
+
+
+def test_an_empty_object_is_there(storage: Storage, tmp_path: Path) -> None:
+    token = storage.compare_and_swap("d/empty", b"", None)
+    assert storage.exists("d/empty")
+    assert storage.read_versioned("d/empty") == (b"", token)
+    with pytest.raises(ConflictError):
+        storage.compare_and_swap("d/empty", b"", None)
+    assert storage.download("d", tmp_path / "t") == 1
+    assert (tmp_path / "t/empty").read_bytes() == b""
+    assert storage.upload(tmp_path / "t", "d") == 0
+
+
+def test_who_reads_while_others_write_sees_one_whole_content(storage: Storage) -> None:
+    contents = [bytes([letter]) * (6 << 20 if letter == 97 else 70_000) for letter in b"abcd"]
+    storage.put("k", contents[0])
+    writers = [threading.Thread(target=storage.put, args=("k", content)) for content in contents * 2]
+    for writer in writers:
+        writer.start()
+    seen = 0
+    while any(writer.is_alive() for writer in writers) or seen < 5:
+        assert storage.get("k") in contents
+        seen += 1
+    for writer in writers:
+        writer.join()
+    assert storage.list("") == ["k"]
+
+
 @pytest.mark.parametrize(
-    "key", ["", "/a", "a//b", "../a", "a/..", "a/./b", "a\\b", "a/", ".incomplete-x", "a/.locks/x", "a\0"]
+    "key",
+    [
+        "",
+        "/a",
+        "a//b",
+        "../a",
+        "a/..",
+        "a/./b",
+        "a\\b",
+        "a/",
+        ".incomplete-x",
+        "a/.locks/x",
+        "a\0",
+        "a\nb",
+        "\x7f",
+    ],
 )
 def test_a_key_that_could_leave_the_store_is_refused(storage: Storage, key: str) -> None:
     with pytest.raises(UsageError, match="relative path"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
 import time
 from pathlib import Path
@@ -71,18 +70,6 @@ def test_a_missing_bucket_is_told_with_the_command_that_makes_it(endpoint: str) 
     assert "aws s3 mb s3://never-made" in str(error)
 
 
-@pytest.mark.s3
-def test_a_real_server_refuses_a_wrong_secret() -> None:
-    given = os.environ.get("CD4ML_TEST_S3_ENDPOINT")
-    if not given:
-        pytest.skip("the server started here takes every secret; set CD4ML_TEST_S3_ENDPOINT")
-    bucket = new_bucket(given).bucket
-    with environment(AWS_SECRET_ACCESS_KEY=SECRET):
-        error = failure(S3Storage(bucket, endpoint=given))
-    assert "refused the credentials" in str(error)
-    assert SECRET not in str(error)
-
-
 @pytest.mark.parametrize(
     ("status", "code", "said"),
     [
@@ -93,7 +80,7 @@ def test_a_real_server_refuses_a_wrong_secret() -> None:
         ),
         (403, "InvalidAccessKeyId", "refused the credentials (InvalidAccessKeyId)"),
         (403, "AccessDenied", "denied access to the bucket 'bucket'"),
-        (403, "RequestTimeTooSkewed", "the clock here and at"),
+        (403, "RequestTimeTooSkewed", "'timedatectl set-ntp true'"),
         (404, "NoSuchBucket", "aws s3 mb s3://bucket"),
         (400, "EntityTooLarge", "refused the request (EntityTooLarge)"),
     ],
@@ -119,14 +106,9 @@ def test_an_answer_that_is_no_s3_is_told() -> None:
         )
 
 
-def test_a_put_is_sent_again_when_the_server_fails_and_told_when_it_keeps_failing() -> None:
+def test_a_put_is_sent_again_when_the_server_fails() -> None:
     with scripted_endpoint(500, 503) as (endpoint, requests):
         S3Storage("bucket", endpoint=endpoint).put("k", b"1")
-    assert requests.count("PUT /bucket/k") == 3
-    with scripted_endpoint(*[502] * 3) as (endpoint, requests):
-        assert "keeps failing (too many 502 error responses)" in str(
-            failure(S3Storage("bucket", endpoint=endpoint))
-        )
     assert requests.count("PUT /bucket/k") == 3
 
 
@@ -233,29 +215,16 @@ def test_a_failing_server_whose_object_changed_is_a_conflict() -> None:
         S3Storage("bucket", endpoint=endpoint).compare_and_swap("k", b"1", "another")
 
 
-def test_a_server_that_keeps_failing_is_told() -> None:
-    with (
-        scripted_endpoint(*CAPABLE, *[500] * 9) as (endpoint, requests),
-        pytest.raises(ServiceError, match="failed 5 times"),
-    ):
-        S3Storage("bucket", endpoint=endpoint).compare_and_swap("k", b"1", "0123")
-    assert requests.count("PUT /bucket/k") == 5
-
-
 def test_a_swap_whose_answer_was_lost_is_settled_by_its_mark() -> None:
     with scripted_endpoint(*CAPABLE, WRITTEN_UNANSWERED) as (endpoint, requests):
         assert S3Storage("bucket", endpoint=endpoint).compare_and_swap("k", b"1", "other") == "0123"
     assert requests.count("PUT /bucket/k") == 1
 
 
-def test_an_answer_that_was_lost_before_the_write_is_an_error_and_no_conflict() -> None:
-    with (
-        scripted_endpoint(*CAPABLE, UNANSWERED) as (endpoint, requests),
-        pytest.raises(ServiceError, match="cannot be reached") as caught,
-    ):
-        S3Storage("bucket", endpoint=endpoint).compare_and_swap("k", b"1", "0123")
-    assert not isinstance(caught.value, ConflictError)
-    assert requests.count("PUT /bucket/k") == 1
+def test_a_swap_that_was_cut_off_before_the_write_is_sent_again() -> None:
+    with scripted_endpoint(*CAPABLE, UNANSWERED) as (endpoint, requests):
+        assert S3Storage("bucket", endpoint=endpoint).compare_and_swap("k", b"1", "0123") == "0123"
+    assert requests.count("PUT /bucket/k") == 2
 
 
 @pytest.mark.s3

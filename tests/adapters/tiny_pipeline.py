@@ -80,6 +80,8 @@ def judge(results: dsl.Input[list[dsl.Artifact]], mood: str, table: dsl.Output[d
         raise MemoryError
     if mood == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if mood == "leave":
+        os._exit(0)
     Path(table.path).write_text(" ".join(Path(one.path, "result").read_text() for one in results))
     return mood
 

@@ -88,6 +88,18 @@ def test_compare_shows_what_differs(two, capsys):
     assert main(["runs", "compare", "latest"]) == 2
 
 
+def test_the_latest_runs_of_two_branches_are_compared(two, capsys):
+    two.save(record(3, git={"commit": "00112233", "branch": "feature/x@2"}))
+    assert main(["runs", "compare", "latest@main", "latest@trial", "--json"]) == 0
+    assert {"name": "git.branch", "values": ["main", "trial"]} in json.loads(capsys.readouterr().out)
+    assert main(["runs", "show", "latest@feature/x@2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["git"]["commit"] == "00112233"
+    assert main(["runs", "show", "latest@trail"]) == 2
+    assert "no runs of the branch 'trail'; did you mean 'trial'?" in capsys.readouterr().err
+    assert main(["runs", "show", "latest@"]) == 2
+    assert "there is no run 'latest@'" in capsys.readouterr().err
+
+
 def test_trend_shows_bars_and_a_table_with_commits(two, capsys):
     assert main(["runs", "trend", "wape", "--problem", "shop"]) == 0
     lines = capsys.readouterr().out.splitlines()

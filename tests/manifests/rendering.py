@@ -16,6 +16,7 @@ import yaml
 
 __all__ = [
     "BUILDS",
+    "ENVIRONMENTS",
     "MANIFESTS",
     "OVERLAYS",
     "PLACEHOLDER",
@@ -32,6 +33,7 @@ __all__ = [
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 OVERLAYS = tuple(f"overlays/{path.name}" for path in sorted((MANIFESTS / "overlays").iterdir()))
+ENVIRONMENTS = tuple(f"environments/{name}" for name in ("dev", "staging", "production"))
 BUILDS = (*OVERLAYS, "cluster-runtime", "routes/gateway-api-knative", "seldon")
 """All that is applied; `storage` apart, which needs credentials."""
 PLACEHOLDER = "REPLACE_ME"
@@ -84,7 +86,8 @@ def source_documents() -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(MANIFESTS.rglob("*.yaml")):
         for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-            if document and document["kind"] not in ("Kustomization", "Component"):
+            # What has no kind is no object, such as an environment's rollout.yaml.
+            if document and document.get("kind", "Component") not in ("Kustomization", "Component"):
                 found[f"{path.relative_to(MANIFESTS)}:{name_of(document)}"] = document
     return found
 

@@ -84,7 +84,7 @@ def test_all_that_it_writes_is_where_it_may_write() -> None:
         assert any(Path(path).is_relative_to(mount) for mount in mounts), path
 
 
-@pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe"])
+@pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
 def test_a_probe_passes_while_the_heartbeat_is_fresh(probe: str, tmp_path: Path) -> None:
     container = _container("overlays/minimal")
     beat = str(_parsed("overlays/minimal")["heartbeat"])

@@ -20,7 +20,7 @@ needs_promtool = pytest.mark.skipif(not _PROMTOOL, reason="no promtool (Debian's
 
 
 def _groups() -> list[dict[str, Any]]:
-    (rule,) = [one for one in source_documents().values() if one["kind"] == "PrometheusRule"]
+    (rule,) = [one for name, one in source_documents().items() if name.endswith("PrometheusRule/cd4ml")]
     groups: list[dict[str, Any]] = rule["spec"]["groups"]
     return groups
 

@@ -13,7 +13,7 @@ from tests.manifests.rendering import crds, needs_kubectl, rendered, source_docu
 from tests.manifests.strict_schema import closed, is_custom, validate, validate_builtin
 
 _FREE = {"annotations", "data", "labels", "limits", "matchLabels", "requests"}
-_FREE |= {"selector", "set", "withoutHeaders"}
+_FREE |= {"default", "defaultRequest", "hard", "max", "selector", "set", "withoutHeaders"}
 """Fields whose keys anybody may choose; `selector` of a Service is one, those of others have known keys."""
 
 

@@ -59,10 +59,16 @@ class Request:
 
 
 class Approvals:
-    """Decisions and requests for them, in the audit log of a store."""
+    """Decisions and requests for them, in the audit log of a store.
 
-    def __init__(self, storage: Storage) -> None:
-        self._audit = AuditLog(storage)
+    Parameters
+    ----------
+    public_keys : sequence of str, optional
+        PEM texts of the keys whose decisions count, instead of those of CD4ML_VERIFY_KEY.
+    """
+
+    def __init__(self, storage: Storage, public_keys: Sequence[str] | None = None) -> None:
+        self._audit, self._keys = AuditLog(storage), public_keys
 
     def decide(self, decided: Decided) -> AuditLine:
         """Record a decision on a bundle and return its line; the last one counts.
@@ -90,7 +96,12 @@ class Approvals:
             If the log was altered, or a decision is not by a key of CD4ML_VERIFY_KEY where that is set.
         """
         _check(bundle)
-        return [_decided(line) for line in self._audit.lines() if _is(line, APPROVAL, bundle)]
+        lines = self._audit.lines()
+        return [_decided(line, self._keys) for line in lines if _is(line, APPROVAL, bundle)]
+
+    def lines(self, bundle: str) -> list[AuditLine]:
+        """Return the lines of all decisions on a bundle, as they stand in the log."""
+        return [line for line in self._audit.lines() if _is(line, APPROVAL, _check(bundle))]
 
     def standing(self, bundle: str, now: datetime, policy: Approval) -> Standing:
         """Return whether a bundle is approved now; see `cd4ml.domain.approval.standing`."""
@@ -127,7 +138,7 @@ class Approvals:
             elif line.kind == _REMINDER and line.subject in found:
                 found[line.subject] = replace(found[line.subject], reminded=line.at)
             elif line.kind == APPROVAL:
-                decisions.setdefault(line.subject, []).append(_decided(line))
+                decisions.setdefault(line.subject, []).append(_decided(line, self._keys))
         return [
             replace(request, state=standing(decisions.get(bundle, []), bundle, now).state)
             for bundle, request in found.items()
@@ -138,14 +149,15 @@ def _is(line: AuditLine, kinds: str | tuple[str, ...], bundle: str) -> bool:
     return line.kind in ((kinds,) if isinstance(kinds, str) else kinds) and line.subject == bundle
 
 
-def _decided(line: AuditLine) -> Decided:
+def _decided(line: AuditLine, public_keys: Sequence[str] | None = None) -> Decided:
     """Return the decision in a line; one without a signature that counts is refused."""
-    signature = line.signed_by()
+    signature = line.signed_by(public_keys)
+    configured = os.environ.get(VERIFY_KEY) if public_keys is None else public_keys
     if signature.state == "invalid":
         raise IntegrityError(
             f"the decision in line {line.number} of the audit log was altered: its signature does not fit"
         )
-    if os.environ.get(VERIFY_KEY) and signature.state != "valid":
+    if configured and signature.state != "valid":
         whose = (
             "unsigned" if signature.state == "unsigned" else f"by the key {signature.key_id}, not one of ours"
         )

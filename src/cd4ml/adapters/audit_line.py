@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -77,9 +77,9 @@ class AuditLine:
         """Return the hash that the line should have."""
         return sha256_bytes(canonical({**self._said(), "signature": self.signature}))
 
-    def signed_by(self) -> Signature:
-        """Return what its signature is worth under CD4ML_VERIFY_KEY."""
-        return signature_of(canonical(self._said()), self.signature)
+    def signed_by(self, public_keys: Sequence[str] | None = None) -> Signature:
+        """Return what its signature is worth under `public_keys`, or those of CD4ML_VERIFY_KEY."""
+        return signature_of(canonical(self._said()), self.signature, public_keys)
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:

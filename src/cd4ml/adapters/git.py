@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Git", "describe"]
+__all__ = ["Git", "commit_time", "describe"]
 
 _TIMEOUT_SECONDS = 10.0
 # A CI job checks out a commit, not a branch. The branch's name is in these: GitHub's pull requests, GitHub,
@@ -48,6 +48,13 @@ def describe(folder: Path) -> Git:
         branch = next((os.environ[name] for name in _CI_BRANCH if os.environ.get(name)), "")
     dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
     return Git(commit, branch, dirty)
+
+
+def commit_time(folder: Path, commit: str) -> str:
+    """Return when a commit was made, in ISO 8601; "" if the repository that holds `folder` has none such."""
+    if not commit or not set(commit) <= set("0123456789abcdef"):
+        return ""
+    return _git(folder, "show", "--no-patch", "--format=%cI", f"{commit}^{{commit}}")
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -59,6 +59,7 @@ def loads(text: str, origin: str = "problem") -> Problem:
         problem = Problem.model_validate(document)
         _check_metrics(problem)
         check_problem(problem)
+        _check_kubernetes(problem)
     except ValidationError as error:
         raise first_error(error, lines, origin, Problem) from None
     except ProblemError as error:
@@ -66,12 +67,24 @@ def loads(text: str, origin: str = "problem") -> Problem:
     return problem
 
 
-def dumps(problem: Problem) -> str:
+def dumps(problem: Problem, *, kubernetes: bool = False) -> str:
     """Return the normalised JSON form: all defaults written out. `loads` reads it back.
 
     Keys stand in the order of the format, and those of the user in his: `derived` is evaluated in order.
+    What the tasks get on a cluster is left out unless `kubernetes` asks for it: models and caches are told
+    apart by this text, and that makes no other model.
     """
-    return json.dumps(problem.model_dump(mode="json"), indent=1, sort_keys=False, ensure_ascii=False) + "\n"
+    document = problem.model_dump(mode="json")
+    if kubernetes and problem.kubernetes.model_fields_set:
+        document["kubernetes"] = problem.kubernetes.model_dump(mode="json", exclude_unset=True)
+    return json.dumps(document, indent=1, sort_keys=False, ensure_ascii=False) + "\n"
+
+
+def _check_kubernetes(problem: Problem) -> None:
+    if problem.kubernetes.model_fields_set:
+        from cd4ml.adapters.kubeflow.task_settings import check_settings
+
+        check_settings(problem.kubernetes)
 
 
 def _check_metrics(problem: Problem) -> None:

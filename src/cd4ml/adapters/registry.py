@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import EllipsisType
@@ -27,7 +27,7 @@ from cd4ml.adapters.storage import Storage, atomic
 from cd4ml.adapters.storage.documents import decode, encode, read_document, read_documents
 from cd4ml.errors import ConflictError, IntegrityError, NotFoundError, UsageError, nearest
 
-__all__ = ["AliasChange", "ModelVersion", "Registry", "read_record"]
+__all__ = ["AliasChange", "ModelVersion", "Registry", "read_record", "verify_bundle"]
 
 LATEST = "latest"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -81,7 +81,7 @@ class Registry:
         if unknown := sorted(record.keys() - set(_RECORDED)):
             raise UsageError(f"a version records {', '.join(_RECORDED)}; got '{unknown[0]}'. Leave it out")
         record.setdefault("git", _git(record.get("lineage") or {}))
-        bundle = self._upload(bundle_dir)
+        bundle = self.upload(bundle_dir)
         known = self.versions(name)
         for version in known:
             if version.bundle == bundle:
@@ -218,7 +218,7 @@ class Registry:
         try:
             with atomic.directory(folder) as temporary:
                 self.storage.download(f"bundles/{bundle}", temporary)
-                _verify(temporary, bundle)
+                verify_bundle(temporary, bundle)
         except OSError as error:
             raise UsageError(
                 f"'{folder}' cannot be written ({error.strerror}); give another folder, or mend its rights or"
@@ -230,8 +230,16 @@ class Registry:
         """Return where a version's bundle is: s3://bucket/prefix/bundles/<id>, or a folder's path."""
         return self.storage.url(f"bundles/{version.bundle}")
 
-    def _upload(self, bundle_dir: Path) -> str:
-        """Upload a bundle, its manifest last: what has a manifest in the store is whole."""
+    def upload(self, bundle_dir: Path) -> str:
+        """Upload a bundle, its manifest last: what has a manifest in the store is whole. Return its id.
+
+        No version names it yet; `register` uploads as well.
+
+        Raises
+        ------
+        IntegrityError
+            If the bundle is not what its manifest says, or the manifest not what its signature says.
+        """
         verify_manifest(bundle_dir)
         if (signature := verify_signature(bundle_dir)).state == "invalid":
             raise IntegrityError(f"bundle '{bundle_dir}' was refused. {signature.warning}; sign it again")
@@ -338,13 +346,25 @@ def _listed(folder: Path) -> set[str]:
 def _has(folder: Path, bundle: str) -> bool:
     """Tell whether a folder has this bundle, whole."""
     try:
-        _verify(folder, bundle)
+        verify_bundle(folder, bundle)
     except IntegrityError:
         return False
     return True
 
 
-def _verify(folder: Path, bundle: str) -> None:
+def verify_bundle(folder: Path, bundle: str, public_keys: Sequence[str] | None = None) -> None:
+    """Refuse a folder that is not the bundle with this id, or not signed by a key of ours.
+
+    Parameters
+    ----------
+    public_keys : sequence of str, optional
+        As in `cd4ml.adapters.signing.require_signature`.
+
+    Raises
+    ------
+    IntegrityError
+        If a file, the manifest or the signature is not what was promised.
+    """
     verify_manifest(folder)
     found = bundle_id(folder)
     if found != bundle:
@@ -352,4 +372,4 @@ def _verify(folder: Path, bundle: str) -> None:
             f"the store gave the bundle {found[:12]} where the registry promised {bundle[:12]}:"
             f" '{MANIFEST}' is another one's; do not use it"
         )
-    require_signature(folder)
+    require_signature(folder, public_keys)

@@ -104,12 +104,13 @@ class RunStore:
         return chosen[:limit]
 
     def get(self, ref: str = LATEST) -> dict[str, Any]:
-        """Return the record with this id, with an id that starts so and no other, or the "latest" one."""
-        if ref == LATEST:
-            newest = self.list(limit=1)
-            if not newest:
-                raise NotFoundError("there are no runs yet; make one with 'cd4ml run PROBLEM'")
-            return newest[0]
+        """Return the record with this id, with an id that starts so and no other, or the "latest" one.
+
+        "latest@trial" is the latest of the git branch "trial".
+        """
+        word, at, branch = ref.partition("@")
+        if word == LATEST and (branch or not at):
+            return self._newest(branch)
         ids = self._ids()
         alike = [identity for identity in ids if identity == ref] or [
             identity for identity in ids if ref and identity.startswith(ref)
@@ -124,6 +125,16 @@ class RunStore:
                 " give more of it"
             )
         return read_document(self.storage, _key(alike[0]))
+
+    def _newest(self, branch: str) -> dict[str, Any]:
+        newest = self.list(branch=branch or None, limit=1)
+        if newest:
+            return newest[0]
+        branches = {str(_git(run).get("branch") or "") for run in self.list()} - {""}
+        if branch and branches:
+            known = nearest(branch, branches) or f"; there are runs of {', '.join(sorted(branches))}"
+            raise NotFoundError(f"there are no runs of the branch '{branch}'{known}")
+        raise NotFoundError("there are no runs yet; make one with 'cd4ml run PROBLEM'")
 
     def compare(self, refs: Sequence[str]) -> Sequence[Difference]:
         """Return what differs between runs, sorted by name; not what always differs (id, times, report).

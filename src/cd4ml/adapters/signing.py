@@ -30,11 +30,13 @@ __all__ = [
     "SIGNING_KEY",
     "VERIFY_KEY",
     "Signature",
+    "configured_keys",
     "generate_keypair",
     "require_signature",
     "sign",
     "sign_message",
     "signature_of",
+    "verify_key_ids",
     "verify_signature",
 ]
 
@@ -246,15 +248,27 @@ def _private_key() -> Ed25519PrivateKey:
 
 def _public_keys(given: Sequence[str] | None) -> list[Ed25519PublicKey]:
     if given is None:
-        given = _configured()
+        given = configured_keys()
     return [_public_key(pem) for text in given for pem in _split(text)]
 
 
-def _configured() -> list[str]:
-    value = os.environ.get(VERIFY_KEY, "")
+def configured_keys(variable: str = VERIFY_KEY) -> list[str]:
+    """Return the PEM texts that a variable like CD4ML_VERIFY_KEY holds or names; [] when it is not set.
+
+    Raises
+    ------
+    UsageError
+        If it names a file that cannot be read.
+    """
+    value = os.environ.get(variable, "")
     if "-----BEGIN" in value:
         return [value]
-    return [_pem(path, VERIFY_KEY) for path in value.split(os.pathsep) if path]
+    return [_pem(path, variable) for path in value.split(os.pathsep) if path]
+
+
+def verify_key_ids() -> list[str]:
+    """Return the ids of the keys of CD4ML_VERIFY_KEY; raises UsageError if one is no such key."""
+    return [_key_id(key.public_bytes_raw()) for key in _public_keys(None)]
 
 
 def _split(text: str) -> list[str]:

@@ -19,14 +19,15 @@ NOUNS = {
     "consumers": "What those who call a model rely on: draft, add, check.",
     "data": "Snapshots of the sources: take, check, compare, profile; the holdout; simulate a shop.",
     "demo": "See it all on one machine: a better model takes over, three bad ones are stopped.",
+    "doctor": "What works on this machine or cluster, what does not, and the command that mends it.",
     "models": "Bundles and the registry: verify, publish, fetch, compare, approve, reproduce.",
     "outcomes": "What came true of predictions: add it, for rollouts to be judged by.",
     "page": "A page for people: a forecast, why, and what they decide.",
-    "pipelines": "The compiled pipelines: list, export, submit to Kubeflow.",
+    "pipelines": "The compiled pipelines: list, export; on Kubeflow submit, schedule, follow, cancel.",
     "problem": "Problem files: check, draft one from a sample, print the schema.",
     "rollout": "Roll a new model out: shadow, canary, promoted or taken back by evidence.",
     "run": "Run the training pipeline here: data in, a judged and packaged model out.",
-    "runs": "What was run: list, compare, trend.",
+    "runs": "What was run: list, compare, trend; the time from commit to champion.",
     "serve": "Serve models here: a gateway with stable, canary and shadow.",
 }
 INTERRUPTED = 130

@@ -17,6 +17,8 @@ from cd4ml.cli.models_embed import embed, portable, stock
 from cd4ml.cli.models_follow import events, follow
 from cd4ml.cli.models_history import history
 from cd4ml.cli.models_predict import predict
+from cd4ml.cli.models_promote import environment, promote
+from cd4ml.cli.models_release import release_check
 from cd4ml.cli.models_reproduce import reproduce
 from cd4ml.cli.models_verify import verify
 from cd4ml.cli.table import table, whole
@@ -222,6 +224,7 @@ def keys(
 
 
 app.command()(verify)
+app.command("release-check")(release_check)
 app.command()(predict)
 app.command()(embed)
 app.command()(portable)
@@ -232,6 +235,8 @@ app.command()(events)
 app.command()(follow)
 app.command()(approve)
 app.command()(reject)
+app.command()(promote)
+app.command()(environment)
 
 
 def _named(model: str) -> tuple[str, str]:

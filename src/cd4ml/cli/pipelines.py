@@ -2,49 +2,72 @@
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cd4ml.cli.console import emit, note
+from cd4ml.cli.pipelines_remote import Limit, Listed, cancel, listed, status, submit
+from cd4ml.cli.pipelines_schedule import app as schedules
+from cd4ml.cli.pipelines_wish import (
+    Host,
+    Image,
+    Json,
+    Name,
+    Namespace,
+    ProblemReference,
+    file_of,
+    settings_of,
+)
 from cd4ml.cli.table import table
 from cd4ml.errors import UsageError
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
-Name = Annotated[
-    str, typer.Argument(help="A name from `cd4ml pipelines list`, or the path of a compiled YAML file.")
-]
-Image = Annotated[
-    str, typer.Option(help="Run all tasks in this image, pinned by version or digest; else the compiled one.")
-]
+app.command()(submit)
+app.command()(status)
+app.command()(cancel)
+app.add_typer(schedules, name="schedule", help="Recurring runs: create, list, pause, resume, delete.")
 
 
 @app.command("list")
-def list_pipelines(as_json: Json = False) -> None:
-    """List the compiled pipelines that come with cd4ml.
+def list_pipelines(
+    what: Listed = "installed",
+    host: Host = "",
+    namespace: Namespace = "",
+    pipeline: Annotated[str, typer.Option(help="Whose versions.")] = "cd4ml-training",
+    experiment: Annotated[str, typer.Option(help="Whose runs; all by default.")] = "",
+    limit: Limit = 20,
+    as_json: Json = False,
+) -> None:
+    """List the compiled pipelines that come with cd4ml, or what a server has of pipelines, versions and runs.
 
-    Example: cd4ml pipelines list
+    Example: cd4ml pipelines list runs --host http://localhost:8888
     """
     from cd4ml.adapters.kubeflow import names
 
-    emit(names(), as_json, names())
+    if what == "installed":
+        emit(names(), as_json, names())
+    else:
+        listed(what, host, namespace, pipeline, experiment, limit, as_json)
 
 
 @app.command()
-def show(name: Name, as_json: Json = False) -> None:
+def show(name: Name, problem: ProblemReference = "", as_json: Json = False) -> None:
     """Show the parameters of a pipeline, as the dashboard's form asks for them, and the image of its tasks.
 
-    Example: cd4ml pipelines show training
+    With --problem also what each task gets on a cluster.
+
+    Example: cd4ml pipelines show training --problem sales-forecast
     """
     from cd4ml.adapters.kubeflow.compiled import documents, images, parameters
+    from cd4ml.adapters.kubeflow.task_settings import with_settings
+    from cd4ml.adapters.kubeflow.task_view import HEADERS, effective, rows
 
-    pipeline = documents(_file(name))[0]
+    compiled = documents(file_of(name))
+    pipeline = compiled[0]
     found: dict[str, Any] = {
         "name": pipeline["pipelineInfo"]["name"],
         "images": images(pipeline),
@@ -53,9 +76,14 @@ def show(name: Name, as_json: Json = False) -> None:
             for key, one in sorted(parameters(pipeline).items())
         },
     }
-    rows = [(key, one["default"], one["description"]) for key, one in found["parameters"].items()]
+    meanings = [(key, one["default"], one["description"]) for key, one in found["parameters"].items()]
     lines = [f"{found['name']}, runs in {', '.join(found['images'])}", ""]
-    emit(found, as_json, lines + table(("parameter", "default", "meaning"), rows, shown=_text))
+    lines += table(("parameter", "default", "meaning"), meanings, shown=_text)
+    settings = settings_of(problem)
+    if settings is not None:
+        found["tasks"] = effective(with_settings(compiled, settings))
+        lines += ["", *table(HEADERS, rows(found["tasks"]), shown=_text)]
+    emit(found, as_json, lines)
 
 
 @app.command()
@@ -63,77 +91,19 @@ def export(
     name: Name,
     out: Annotated[Path, typer.Option(help="Where to write the YAML.")],
     image: Image = "",
+    problem: ProblemReference = "",
 ) -> None:
     """Write a compiled pipeline, to be uploaded in the Kubeflow dashboard.
 
-    Example: cd4ml pipelines export training --out training.yaml --image registry.example/cd4ml-python:0.1.0
+    Example: cd4ml pipelines export training --out training.yaml --problem sales-forecast
     """
-    from cd4ml.adapters.kubeflow.compiled import with_image
+    from cd4ml.adapters.kubeflow.task_settings import rendered
     from cd4ml.adapters.storage.atomic import write_text
 
     if out.is_dir():
         raise UsageError(f"--out must be a file such as {out / 'pipeline.yaml'}; found a folder")
-    file = _file(name)
-    write_text(out, with_image(file, image) if image else file.read_text(encoding="utf-8"))
+    write_text(out, rendered(file_of(name), settings_of(problem), image))
     note(f"wrote {out}")
-
-
-@app.command()
-def submit(
-    name: Name,
-    host: Annotated[str, typer.Option(help="URL of the Kubeflow Pipelines API.", envvar="KFP_HOST")],
-    argument: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE; repeat it.")] = None,
-    image: Image = "",
-    namespace: Annotated[str, typer.Option(help="The profile's namespace; empty for a single user.")] = "",
-    experiment: Annotated[str, typer.Option(help="The experiment's name.")] = "cd4ml",
-    service_account: Annotated[str, typer.Option(help="Kubernetes service account of the tasks.")] = "",
-    as_json: Json = False,
-) -> None:
-    """Start a pipeline on Kubeflow and return at once; `--set` gives its parameters, see `show`.
-
-    A token comes from CD4ML_KFP_TOKEN, never from an option. Keys of the store come from a Kubernetes Secret,
-    never from a parameter: docs/pipelines.md shows how to make it.
-
-    Example: cd4ml pipelines submit training --host http://localhost:8888 --set problem=bike-demand
-    """
-    from cd4ml.adapters.kubeflow import submit as start
-    from cd4ml.adapters.kubeflow.compiled import arguments_from_text, documents, with_image
-
-    file = _file(name)
-    given = arguments_from_text(documents(file)[0], _pairs(argument or []))
-    with ExitStack() as stack:
-        if image:
-            text = with_image(file, image)
-            file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / file.name
-            file.write_text(text, encoding="utf-8")
-        run = start(
-            file,
-            given,
-            host=host,
-            namespace=namespace,
-            experiment=experiment,
-            service_account=service_account,
-        )
-    emit(run, as_json, [f"started {run['run_id']}", run["url"]])
-
-
-def _file(name: str) -> Path:
-    """Return the YAML of an installed pipeline, or the path that was given."""
-    from cd4ml.adapters.kubeflow import package
-
-    return Path(name) if name.endswith((".yaml", ".yml")) else package(name)
-
-
-def _pairs(items: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for item in items:
-        key, sign, value = item.partition("=")
-        if not sign or not key:
-            raise UsageError(f"--set takes NAME=VALUE; found '{item}'")
-        if key in found:
-            raise UsageError(f"--set gives '{key}' twice; give it once")
-        found[key] = value
-    return found
 
 
 def _text(value: object) -> str:

@@ -41,20 +41,23 @@ def check(problem: Reference, as_json: Json = False) -> None:
 
     found = load(problem)
     names = list(compile_plan(found).names)
+    told = found.kubernetes.told()
     summary = {"name": found.name, "task": found.task, "tables": sorted(found.tables), "features": names}
     line = f"{problem}: right. {found.task}, {len(found.tables)} tables, {len(names)} features"
-    emit(summary, as_json, [f"{line}, {len(found.candidates)} candidates"])
+    lines = [f"{line}, {len(found.candidates)} candidates"]
+    lines += [f"on Kubernetes, {name}: {', '.join(keys)}" for name, keys in told.items()]
+    emit({**summary, "kubernetes": told}, as_json, lines)
 
 
 @app.command()
 def show(problem: Reference) -> None:
-    """Print a problem with all of its defaults written out, as JSON.
+    """Print a problem with all of its defaults written out, as JSON; of `kubernetes` what was said.
 
     Example: cd4ml problem show sales-forecast
     """
     from cd4ml.adapters.problem_files import dumps, load
 
-    typer.echo(dumps(load(problem)), nl=False)
+    typer.echo(dumps(load(problem), kubernetes=True), nl=False)
 
 
 @app.command()

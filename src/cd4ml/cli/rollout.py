@@ -52,7 +52,11 @@ By = Annotated[str, typer.Option(envvar="CD4ML_ACTOR", help="Who; kept in the au
 Id = Annotated[str, typer.Option("--id", help="An earlier rollout, by its id; the newest by default.")]
 Changes = Annotated[
     Path | None,
-    typer.Option("--policy", help="A YAML file with what differs from the problem's rollout policy."),
+    typer.Option(
+        "--policy",
+        envvar="CD4ML_ROLLOUT_POLICY",
+        help="A YAML file with what differs from the problem's rollout policy.",
+    ),
 ]
 Interval = Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")]
 DEFAULT_STATE = Path(".cd4ml/serve")

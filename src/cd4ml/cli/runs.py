@@ -10,12 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from cd4ml.cli.console import emit, note
+from cd4ml.cli.runs_cycle_time import cycle_time
 from cd4ml.cli.table import cell, sparkline, table, whole
 from cd4ml.errors import UsageError
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Runs: list, show, compare, trend.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Runs: list, show, compare, trend, cycle-time."
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 Branch = Annotated[str | None, typer.Option("--branch", "-b", help="Only runs of this git branch.")]
@@ -66,7 +69,9 @@ def list_runs(
 
 @app.command()
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="An id, its beginning, or 'latest'.")] = "latest",
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="An id, its beginning, 'latest' or 'latest@BRANCH'.")
+    ] = "latest",
     as_json: Json = False,
 ) -> None:
     """Show everything that was recorded of one run.
@@ -82,13 +87,14 @@ def show(
 @app.command()
 def compare(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN RUN...", help="Ids, beginnings of ids, 'latest'.")
+        list[str],
+        typer.Argument(metavar="RUN RUN...", help="Ids, beginnings of ids, 'latest' or 'latest@BRANCH'."),
     ],
     as_json: Json = False,
 ) -> None:
     """Show what differs between two runs or more: data, commit, parameters, metrics, decision.
 
-    Example: cd4ml runs compare 20260131T120000Z-1f2e3d4c latest
+    Example: cd4ml runs compare latest@main latest@trial
     """
     found = _store().compare(runs)
     rows = [(row.name, *row.values) for row in found]
@@ -125,6 +131,9 @@ def trend(
         as_json,
         [line, "", *table(("time", "commit", "branch", metric, "low", "high"), rows)],
     )
+
+
+app.command("cycle-time")(cycle_time)
 
 
 def _draw(runs: Sequence[Mapping[str, Any]], metric: str, out: Path) -> None:

@@ -12,6 +12,7 @@ from cd4ml.problem.data import Filter, Join, Panel, Table, Target, Time
 from cd4ml.problem.delivery import Rollout
 from cd4ml.problem.features import Feature
 from cd4ml.problem.judgement import Approval, Bias, Champion, Explanations, HoldoutBudget, Mitigation
+from cd4ml.problem.kubernetes import Kubernetes
 from cd4ml.problem.learning import Baseline, Candidate, Gates, Metrics, Search, Serving, Split, Stock
 from cd4ml.problem.quantities import Duration, Model, Name, Names, duration_text
 from cd4ml.problem.structure import check_structure
@@ -61,6 +62,8 @@ class Problem(Model):
     gates: Gates = Field(default_factory=Gates)
     serving: Serving = Field(default_factory=Serving)
     rollout: Rollout = Field(default_factory=Rollout)
+    # Not written out: a model's id and what is cached depend on the written form.
+    kubernetes: Kubernetes = Field(default_factory=Kubernetes, exclude=True)
 
     @property
     def fact(self) -> Table:

@@ -18,6 +18,7 @@ __all__ = [
     "dash",
     "day",
     "days",
+    "duration",
     "finite",
     "flatten",
     "limits",
@@ -155,6 +156,14 @@ def stretch(seconds: object) -> str:
     units = (("week", 604_800), ("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
     name, size = next((one for one in units if known >= one[1] and known % one[1] == 0), units[-1])
     return name if known == size else f"{number(known / size)} {name}s"
+
+
+def duration(seconds: float) -> str:
+    """Write a length of time that was measured, in the largest unit of which there is one: "2.5 h"."""
+    for name, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if abs(seconds) >= size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.3g} s"
 
 
 def moment(value: object) -> datetime | None:

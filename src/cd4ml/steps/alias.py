@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import EllipsisType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cd4ml.errors import Cd4mlError, GateRejected, UsageError
 from cd4ml.steps.approval import require_approval
 
 if TYPE_CHECKING:
+    from cd4ml.adapters.audit import AuditLog
     from cd4ml.adapters.registry import AliasChange, Registry
 
-__all__ = ["move_alias"]
+__all__ = ["move_alias", "told_move"]
 
 
 def move_alias(
@@ -63,10 +65,32 @@ def move_alias(
             raise UsageError("--force needs a --reason; it is kept in the history")
         if not force:
             _require(registry, name, to, version.verdict, store)
+    facts |= {"to": to, "forced": force}
+    return told_move(registry, log, name, alias, facts, expected=expected, reason=reason, who=who)
+
+
+def told_move(
+    registry: Registry,
+    log: AuditLog,
+    name: str,
+    alias: str,
+    facts: Mapping[str, Any],
+    *,
+    expected: int | EllipsisType | None,
+    reason: str,
+    who: str,
+) -> AliasChange:
+    """Move an alias to the version `facts["to"]` and tell `facts` in the audit log, also when it fails.
+
+    Raises
+    ------
+    ConflictError
+        If the alias does not name `expected` any more.
+    """
     # Told first: a move that the log could not tell must not happen.
-    log.append("alias", name, {**facts, "to": to, "forced": force}, datetime.now(UTC), who)
+    log.append("alias", name, facts, datetime.now(UTC), who)
     try:
-        return registry.set_alias(name, alias, to, expected, reason=reason, by=who)
+        return registry.set_alias(name, alias, facts["to"], expected, reason=reason, by=who)
     except Cd4mlError as error:
         log.append("alias_not_moved", name, {"alias": alias, "why": str(error)}, datetime.now(UTC), who)
         raise

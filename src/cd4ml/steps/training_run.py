@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,7 +86,7 @@ def run_training(
     arguments = {
         "problem": _absolute(problem),
         "data": _absolute(data),
-        "store": _absolute(store or _store()),
+        "store": _absolute(_store(store)),
     }
     folder = RunFolder(out)
     with folder.alone():
@@ -159,13 +160,14 @@ def _absolute(reference: str) -> str:
     return str(Path(reference).resolve())
 
 
-def _store() -> str:
-    """Return the default store, made now: tasks run elsewhere and need an absolute path."""
+def _store(asked: str) -> str:
+    """Return the store, the default one for "", made now: tasks run elsewhere and need an absolute path."""
     from cd4ml.adapters.storage import DEFAULT_STORE
 
-    url = os.environ.get("CD4ML_STORE") or DEFAULT_STORE
+    url = asked or os.environ.get("CD4ML_STORE") or DEFAULT_STORE
     if "://" not in url:
-        Path(url).mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # the store says what is wrong with it
+            Path(url).mkdir(parents=True, exist_ok=True)
     return url
 
 
@@ -178,6 +180,8 @@ def _git() -> dict[str, str]:
 
 def _record(name: str, out: Path, arguments: dict[str, str]) -> dict[str, Any]:
     """Return what the list of runs says of a run, but for its id and times."""
+    from cd4ml.adapters.git import commit_time
+
     verdict, metrics = read(out / "verdict.json"), read(out / "metrics.json")
     commit, _, dirty = arguments["git_commit"].partition("+")
     return {
@@ -187,7 +191,12 @@ def _record(name: str, out: Path, arguments: dict[str, str]) -> dict[str, Any]:
         "candidates": metrics["candidates"],
         "snapshot": verdict["subject"]["snapshot"],
         "bundle": verdict["subject"]["bundle"],
-        "git": {"commit": commit, "branch": arguments["git_branch"], "dirty": bool(dirty)},
+        "git": {
+            "commit": commit,
+            "branch": arguments["git_branch"],
+            "dirty": bool(dirty),
+            "committed": commit_time(Path.cwd(), commit),
+        },
         "parameters": read(out / BUNDLE / "lineage.json").get("parameters", {}),
         "changed": verdict["changed"],
         "report": str((out / "report.html").resolve()),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LISTENER", "ROUTES", "UNIT", "UNIT_FILTER", "GatewaySettings", "bootstrap"]
+__all__ = ["ACCESS_LOG", "LISTENER", "ROUTES", "UNIT", "UNIT_FILTER", "GatewaySettings", "bootstrap"]
 
 LISTENER = "gateway"
 UNIT = ("cd4ml", "unit")
@@ -18,7 +18,7 @@ _LOOPBACK = [
     {"address_prefix": "127.0.0.0", "prefix_len": 8},
     {"address_prefix": "::1", "prefix_len": 128},
 ]
-_ACCESS_LOG = {
+ACCESS_LOG = {
     "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%6fZ)%",
     "id": "%REQ(ce-id)%",
     "request_id": "%REQ(x-request-id)%",
@@ -172,7 +172,7 @@ def _access_log(path: Path) -> dict[str, Any]:
         "typed_config": {
             "@type": f"{_TYPE}.access_loggers.file.v3.FileAccessLog",
             "path": str(path),
-            "log_format": {"json_format": _ACCESS_LOG},
+            "log_format": {"json_format": ACCESS_LOG},
         },
     }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -77,8 +79,7 @@ def documents(file: Path) -> list[dict[str, Any]]:
     import yaml
 
     try:
-        text = file.read_text(encoding="utf-8")
-        found = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        found = copy.deepcopy(_parsed(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise SourceError(f"expected a compiled pipeline at {file}, found: {reason}") from None
@@ -87,6 +88,14 @@ def documents(file: Path) -> list[dict[str, Any]]:
             f"expected a compiled pipeline at {file}, found no deploymentSpec; compile it again"
         )
     return found
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> list[Any]:
+    """Parse a file once: a command looks at the same pipeline many times, and YAML is slow."""
+    import yaml
+
+    return list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
 def parameters(pipeline: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -117,7 +117,8 @@ def _follow(process: subprocess.Popen[bytes], folder: Path, progress: Progress, 
             time.sleep(_POLL_SECONDS)
     if failures:
         raise failures[0]
-    if process.returncode != 0:
+    # A task that ends its own process with 0 looks like a success to kfp, though it wrote no outputs.
+    if process.returncode != 0 or progress.running:
         raise _end_without_word(process.returncode, folder, progress)
 
 
@@ -128,10 +129,10 @@ def _end_without_word(code: int, folder: Path, progress: Progress) -> Cd4mlError
     if code < 0:
         return Cd4mlError(f"the local runner was killed by signal {-code} (log {log}); {again}")
     for event in progress.running.values():
-        return Cd4mlError(
-            f"task {event['task']} was killed before it could say why, perhaps for lack of memory "
-            f"(log {event['log']}); {again}"
-        )
+        how = "was killed before it could say why, perhaps for lack of memory"
+        if code == 0:
+            how = "ended its own process and wrote no outputs"
+        return Cd4mlError(f"task {event['task']} {how} (log {event['log']}); {again}")
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return Cd4mlError(f"the local runner failed: {lines[-1].strip() if lines else 'no output'} (log {log})")
 

@@ -25,7 +25,7 @@ _PAGE = 250
 
 
 def connect(
-    kubeconfig: Path | None = None, context: str = "", timeout_seconds: float = 20
+    kubeconfig: Path | None = None, context: str = "", timeout_seconds: float = 20, attempts: int = 4
 ) -> KubernetesClient:
     """Return a client: of a kubeconfig's cluster, else of the pod's own, else of the usual kubeconfig.
 
@@ -52,7 +52,7 @@ def connect(
         where = f"in {kubeconfig}" if kubeconfig else "in a pod or in KUBECONFIG"
         raise UsageError(f"no cluster is configured {where}: {error}") from error
     settings.retries = False
-    return KubernetesClient(client.ApiClient(settings), timeout_seconds)
+    return KubernetesClient(client.ApiClient(settings), timeout_seconds, attempts)
 
 
 _Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -97,6 +97,10 @@ class KubernetesClient:
     def close(self) -> None:
         """Give its connections back."""
         self._close()
+
+    def version(self) -> str:
+        """Return the version of the API server, e.g. "v1.31.0"; every caller who is known may ask."""
+        return str(self._call("get", "/version", "its version").get("gitVersion") or "")
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> dict[str, Any]:
         """Return an object; raises NotFoundError where there is none."""
@@ -194,9 +198,11 @@ class KubernetesClient:
             return False
         return True
 
-    def may(self, verb: str, kind: Kind, namespace: str = "") -> bool:
-        """Tell whether the caller may do something to a kind of objects."""
+    def may(self, verb: str, kind: Kind, namespace: str = "", name: str = "") -> bool:
+        """Tell whether the caller may do something to a kind of objects, or to the one of that name."""
         asked = {"verb": verb, "group": kind.group, "resource": kind.plural}
+        if name:
+            asked["name"] = name
         if namespace and kind.namespaced:
             asked["namespace"] = namespace
         review = {

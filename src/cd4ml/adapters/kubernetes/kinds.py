@@ -9,14 +9,23 @@ from typing import Any
 from cd4ml.errors import UsageError
 
 __all__ = [
+    "CLUSTER_RUNTIME",
     "CONFIG_MAP",
     "DEFINITION",
     "DEPLOYMENT",
+    "GATEWAY",
+    "GATEWAY_CLASS",
     "HTTP_ROUTE",
     "INFERENCE_SERVICE",
     "KINDS",
+    "NAMESPACE",
     "REFERENCE_GRANT",
     "REVISION",
+    "RULE",
+    "RUNTIME",
+    "SECRET",
+    "SERVICE_ACCOUNT",
+    "SERVICE_MONITOR",
     "VIRTUAL_SERVICE",
     "Kind",
     "kind_of",
@@ -54,6 +63,19 @@ INFERENCE_SERVICE = Kind("serving.kserve.io", "v1beta1", "InferenceService", "in
 REFERENCE_GRANT = Kind("gateway.networking.k8s.io", "v1beta1", "ReferenceGrant", "referencegrants")
 REVISION = Kind("serving.knative.dev", "v1", "Revision", "revisions")
 VIRTUAL_SERVICE = Kind("networking.istio.io", "v1", "VirtualService", "virtualservices")
+
+# What `cd4ml doctor` looks at, and nothing writes.
+CLUSTER_RUNTIME = Kind(
+    "serving.kserve.io", "v1alpha1", "ClusterServingRuntime", "clusterservingruntimes", namespaced=False
+)
+GATEWAY = Kind("gateway.networking.k8s.io", "v1", "Gateway", "gateways")
+GATEWAY_CLASS = Kind("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses", namespaced=False)
+NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
+RULE = Kind("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules")
+RUNTIME = Kind("serving.kserve.io", "v1alpha1", "ServingRuntime", "servingruntimes")
+SECRET = Kind("", "v1", "Secret", "secrets")
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
+SERVICE_MONITOR = Kind("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors")
 
 KINDS = (
     CONFIG_MAP,

@@ -7,6 +7,7 @@ import os
 from cd4ml.adapters.storage.base import Storage
 from cd4ml.adapters.storage.folder import FolderStorage
 from cd4ml.adapters.storage.s3 import S3Storage
+from cd4ml.adapters.storage.s3_client import Account
 from cd4ml.errors import UsageError
 
 __all__ = ["DEFAULT_STORE", "FolderStorage", "S3Storage", "Storage", "open_store"]
@@ -14,7 +15,9 @@ __all__ = ["DEFAULT_STORE", "FolderStorage", "S3Storage", "Storage", "open_store
 DEFAULT_STORE = ".cd4ml/store"
 
 
-def open_store(url: str | None = None) -> Storage:
+def open_store(
+    url: str | None = None, *, endpoint: str | None = None, account: Account | None = None
+) -> Storage:
     """Open a store; nothing is read or written yet.
 
     Parameters
@@ -22,6 +25,8 @@ def open_store(url: str | None = None) -> Storage:
     url : str, optional
         A folder or s3://bucket/prefix. By default CD4ML_STORE, and without it `.cd4ml/store` beneath the
         current directory: a newcomer finds it there, and deleting it undoes everything.
+    endpoint, account : str, Account, optional
+        Of S3, where they are not those of the environment.
 
     Raises
     ------
@@ -37,4 +42,4 @@ def open_store(url: str | None = None) -> Storage:
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
         raise UsageError(f"CD4ML_STORE must be a folder or s3://bucket/prefix; got '{where}'")
-    return S3Storage(bucket, prefix)
+    return S3Storage(bucket, prefix, endpoint, account=account)

@@ -91,13 +91,27 @@ def is_own(part: str) -> bool:
     return part == LOCKS or part.startswith(TEMPORARY_PREFIX)
 
 
+_KEY_BYTES = 1000
+_PART_BYTES = 220  # a file's name may have 255, of which an unfinished file takes 25
+
+
 def check_key(key: str) -> str:
-    """Return `key`, or raise UsageError when it could leave the store or hide in it."""
+    """Return `key`, or raise UsageError when it could leave the store, hide in it or not fit into some."""
     wrong = any(part in {"", ".", ".."} or is_own(part) for part in key.split("/"))
-    if wrong or "\\" in key or "\0" in key:
+    if wrong or "\\" in key or any(ord(letter) < 32 or ord(letter) == 127 for letter in key):
         raise UsageError(
             f"a key must be a relative path such as 'models/shop/aliases.json'; got {key!r}. Leave out empty"
-            f" parts, '.', '..', backslashes, '{LOCKS}' and names that start with '{TEMPORARY_PREFIX}'"
+            f" parts, '.', '..', backslashes, control characters, '{LOCKS}' and names that start with"
+            f" '{TEMPORARY_PREFIX}'"
+        )
+    try:
+        lengths = [len(part.encode()) for part in key.split("/")]
+    except UnicodeEncodeError:
+        raise UsageError(f"a key must be text that UTF-8 can hold; got {key!r}") from None
+    if max(lengths) > _PART_BYTES or sum(lengths) + len(lengths) - 1 > _KEY_BYTES:
+        raise UsageError(
+            f"a key must have at most {_KEY_BYTES} bytes, and {_PART_BYTES} between two '/', to fit into"
+            f" every store; '{key[:40]}…' has {len(key.encode())}. Choose a shorter name"
         )
     return key
 

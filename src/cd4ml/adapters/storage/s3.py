@@ -16,11 +16,12 @@ from cd4ml.adapters.storage import atomic, s3_client
 from cd4ml.adapters.storage.base import check_key, files_beneath, folder_prefix, is_own
 from cd4ml.adapters.storage.hashing import sha256_bytes, sha256_file
 from cd4ml.adapters.storage.s3_conditional import ConditionalWriter
-from cd4ml.adapters.storage.s3_errors import calling, is_broken_off
+from cd4ml.adapters.storage.s3_errors import calling, is_ambiguous, is_broken_off
 from cd4ml.errors import IntegrityError, NotFoundError, ServiceError, UsageError
 
 if TYPE_CHECKING:
     from minio import Minio
+    from minio.helpers import ObjectWriteResult
 
 __all__ = ["S3Storage"]
 
@@ -48,17 +49,24 @@ class S3Storage:
         variables, the AWS credentials file and the machine's role.
     timeout_seconds : float
         How long the server may be silent before it is given up.
+    account : Account, optional
+        Credentials instead of those of the environment.
     """
 
     def __init__(
-        self, bucket: str, prefix: str = "", endpoint: str | None = None, timeout_seconds: float = 30.0
+        self,
+        bucket: str,
+        prefix: str = "",
+        endpoint: str | None = None,
+        timeout_seconds: float = 30.0,
+        account: s3_client.Account | None = None,
     ) -> None:
         if not _BUCKET.fullmatch(bucket):
             raise UsageError(
                 f"a bucket's name is 3 to 63 lower-case letters, digits, '.' or '-'; got {bucket!r}."
                 " Mend CD4ML_STORE"
             )
-        self.bucket = bucket
+        self.bucket, self._account = bucket, account
         self._timeout_seconds = timeout_seconds
         self.prefix = folder_prefix(prefix)
         self.endpoint = s3_client.check_endpoint(
@@ -77,14 +85,15 @@ class S3Storage:
 
     def put(self, key: str, data: bytes) -> None:
         """Write `key`, whatever was there before."""
-        with self._calling():
-            self._client.put_object(
-                self.bucket,
-                self._name(key),
-                io.BytesIO(data),
-                len(data),
-                metadata={_SHA256: sha256_bytes(data)},
-            )
+        name, digest = self._name(key), sha256_bytes(data)
+        self._store(
+            name,
+            digest,
+            len(data),
+            lambda: self._client.put_object(
+                self.bucket, name, io.BytesIO(data), len(data), metadata={_SHA256: digest}
+            ),
+        )
 
     def exists(self, key: str) -> bool:
         """Tell whether `key` has bytes."""
@@ -92,9 +101,7 @@ class S3Storage:
 
     def list(self, prefix: str) -> list[str]:
         """Return the keys that start with `prefix`, sorted; the folder marks of consoles are no keys."""
-        with self._calling():
-            found = self._client.list_objects(self.bucket, self.prefix + prefix, recursive=True)
-            names = [str(item.object_name)[len(self.prefix) :] for item in found]
+        names = self._again(lambda: self._listed(prefix))
         keys = [name for name in names if name and not name.endswith("/")]
         return sorted(key for key in keys if not any(is_own(part) for part in key.split("/")))
 
@@ -135,11 +142,13 @@ class S3Storage:
 
     @cached_property
     def _client(self) -> Minio:
-        return s3_client.connect(self.endpoint, retries=2, timeout_seconds=self._timeout_seconds)
+        return s3_client.connect(self.endpoint, s3_client.RETRIES, self._timeout_seconds, self._account)
 
     @cached_property
     def _writer(self) -> ConditionalWriter:
-        return ConditionalWriter(self.endpoint, self.bucket, self.prefix, self._timeout_seconds)
+        return ConditionalWriter(
+            self.endpoint, self.bucket, self.prefix, self._timeout_seconds, self._account
+        )
 
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)
@@ -147,21 +156,59 @@ class S3Storage:
     def _calling(self) -> AbstractContextManager[None]:
         return calling(self.endpoint, self.bucket)
 
+    def _listed(self, prefix: str) -> tuple[str, ...]:
+        with self._calling():
+            found = self._client.list_objects(self.bucket, self.prefix + prefix, recursive=True)
+            return tuple(str(item.object_name)[len(self.prefix) :] for item in found)
+
     def _stat(self, name: str) -> Any | None:
+        """Return the object's headers; None when it is not there, though its bucket is."""
         try:
             with self._calling():
+                return self._client.stat_object(self.bucket, name)
+        except NotFoundError:
+            pass
+        try:  # the answer to a HEAD does not tell whether the object is missing or the whole bucket
+            with self._calling(), closing(self._client.get_object(self.bucket, name)):
                 return self._client.stat_object(self.bucket, name)
         except NotFoundError:
             return None
 
     def _send(self, path: Path, name: str) -> bool:
-        digest = sha256_file(path)
-        there = self._stat(name)
-        if there and there.size == path.stat().st_size and there.metadata.get(_SHA256) == digest:
+        digest, size = sha256_file(path), path.stat().st_size
+        if self._has(name, digest, size):
             return False
-        with self._calling():
-            self._client.fput_object(self.bucket, name, str(path), metadata={_SHA256: digest})
+        self._store(
+            name,
+            digest,
+            size,
+            lambda: self._client.fput_object(self.bucket, name, str(path), metadata={_SHA256: digest}),
+        )
         return True
+
+    def _has(self, name: str, digest: str, size: int) -> bool:
+        there = self._stat(name)
+        return bool(there and there.size == size and there.metadata.get(_SHA256) == digest)
+
+    def _store(self, name: str, digest: str, size: int, send: Callable[[], ObjectWriteResult]) -> None:
+        """Send an object; what looks like a failure is none when the object is there with this content."""
+        try:
+            etag = self._again(lambda: self._sent(send))
+        except ServiceError as error:
+            if not is_ambiguous(error.__cause__) or not self._has(name, digest, size):
+                raise
+            return
+        # To the end of an upload in parts a server may answer 200 with an error in the body; then there is no
+        # ETag, and with Ceph RGW 16 there never is one.
+        if not etag and not self._has(name, digest, size):
+            raise ServiceError(
+                f"the S3 endpoint {self.endpoint} did not put the parts of 's3://{self.bucket}/{name}'"
+                " together; try again, and look at its log"
+            )
+
+    def _sent(self, send: Callable[[], ObjectWriteResult]) -> str:
+        with self._calling():
+            return send().etag or ""
 
     def _fetch(self, name: str, target: Path) -> bool:
         if target.is_file():

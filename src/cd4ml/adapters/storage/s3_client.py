@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from cd4ml.adapters.storage.s3_errors import BUSY_STATUSES
 from cd4ml.errors import ServiceError, UsageError
 
 if TYPE_CHECKING:
     from minio import Minio
 
-__all__ = ["check_endpoint", "connect"]
+__all__ = ["RETRIES", "Account", "check_endpoint", "connect"]
 
+RETRIES = 4
+"""How often a request is sent again that the server refused as busy or failing: within about 3 s."""
 _CONNECT_TIMEOUT_SECONDS = 3.0
 _ROLE_TIMEOUT_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Account:
+    """Credentials of one store, where they are not those of the environment; secrets are never shown.
+
+    Attributes
+    ----------
+    access_key, secret_key, session_token : str
+        As AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; the token may be "".
+    region : str
+        As AWS_REGION; "" takes the environment's.
+    """
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
+    region: str = ""
 
 
 def check_endpoint(endpoint: str) -> str:
@@ -38,8 +61,10 @@ def check_endpoint(endpoint: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def connect(endpoint: str, retries: int, timeout_seconds: float) -> Minio:
+def connect(endpoint: str, retries: int, timeout_seconds: float, account: Account | None = None) -> Minio:
     """Return a client of `endpoint` that gives up within seconds when nobody answers.
+
+    Without `account`, the credentials are those of the environment.
 
     Raises
     ------
@@ -51,14 +76,22 @@ def connect(endpoint: str, retries: int, timeout_seconds: float) -> Minio:
     parts = urlsplit(endpoint)
     # Asking for the region costs a request and a right; only Amazon's own servers give a useful answer.
     amazon = (parts.hostname or "").endswith(".amazonaws.com")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    region = (
+        (account and account.region) or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    )
     return Minio(
         parts.netloc,
         secure=parts.scheme == "https",
         region=region or (None if amazon else "us-east-1"),
-        credentials=_credentials(endpoint),
+        credentials=_static(account) if account else _credentials(endpoint),
         http_client=_pool(_CONNECT_TIMEOUT_SECONDS, timeout_seconds, retries),
     )
+
+
+def _static(account: Account) -> Any:
+    from minio.credentials.providers import StaticProvider
+
+    return StaticProvider(account.access_key, account.secret_key, account.session_token or None)
 
 
 def _credentials(endpoint: str) -> Any:
@@ -87,13 +120,23 @@ def _pool(connect_seconds: float, read_seconds: float, retries: int) -> Any:
     import certifi
     import urllib3
 
-    again = [500, 502, 503, 504] if retries else []
     return urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=connect_seconds, read=read_seconds),
         maxsize=10,
         cert_reqs="CERT_REQUIRED",
         ca_certs=os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or certifi.where(),
+        # An upload in parts begins and ends with a POST. A server may ask to be left alone for hours: we
+        # rather fail after seconds. At the end its answer is told, and not that we gave up.
         retries=urllib3.Retry(
-            total=retries, connect=min(retries, 1), backoff_factor=0.2, status_forcelist=again
+            total=retries,
+            connect=min(retries, 1),
+            read=min(retries, 1),
+            backoff_factor=0.2,
+            backoff_max=_LONGEST_PAUSE_SECONDS,
+            backoff_jitter=0.1,
+            status_forcelist=BUSY_STATUSES if retries else (),
+            allowed_methods=urllib3.Retry.DEFAULT_ALLOWED_METHODS | {"POST"},
+            respect_retry_after_header=False,
+            raise_on_status=False,
         ),
     )

@@ -23,7 +23,7 @@ from cd4ml.delivery.kserve.settings import KServeSettings
 from cd4ml.delivery.plane import DesiredService
 from cd4ml.errors import NotFoundError, UsageError
 
-__all__ = ["NEEDED", "Capabilities", "Facts", "capabilities", "detect", "mode_of", "refusals"]
+__all__ = ["NEEDED", "Capabilities", "Facts", "capabilities", "detect", "mode_of", "refusals", "served"]
 
 KNATIVE, STANDARD = "Knative", "Standard"
 _ALIASES = {"serverless": KNATIVE, "rawdeployment": STANDARD, "knative": KNATIVE, "standard": STANDARD}
@@ -108,9 +108,9 @@ def detect(client: KubernetesClient, settings: KServeSettings) -> Facts:
         canary_list=_has_canary_list(definition),
         default_mode=_ALIASES.get(str(deploy.get("defaultDeploymentMode", "")).lower(), ""),
         gateway_api=bool(ingress.get("enableGatewayApi", False)) if config else None,
-        http_routes=_served(client, HTTP_ROUTE, settings.namespace),
-        virtual_services=_served(client, VIRTUAL_SERVICE, settings.namespace),
-        revisions=_served(client, REVISION, settings.namespace),
+        http_routes=served(client, HTTP_ROUTE, settings.namespace),
+        virtual_services=served(client, VIRTUAL_SERVICE, settings.namespace),
+        revisions=served(client, REVISION, settings.namespace),
         denied=_denied(client, settings.namespace),
     )
 
@@ -223,7 +223,7 @@ def _readable(client: KubernetesClient, kind: Kind, name: str, namespace: str) -
         return None
 
 
-def _served(client: KubernetesClient, kind: Kind, namespace: str) -> bool:
+def served(client: KubernetesClient, kind: Kind, namespace: str) -> bool:
     """Tell whether a cluster knows a kind; who may not look learns that it does."""
     try:
         client.get(kind, "cd4ml-is-this-kind-served", namespace)
