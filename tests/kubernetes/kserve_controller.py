@@ -80,10 +80,10 @@ class KServeController:
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        """Do nothing within the block, and all that followed from it at its end: for what must repeat exactly."""
+        """Do nothing within the block and all that follows from it at its end: so that runs repeat exactly."""
         with self._turn:
             yield
-            for _ in range(2):  # what the first round writes is seen by the second
+            for _ in range(4):  # what a round writes is seen by the next
                 self._reconcile_all()
 
     def start(self) -> None:
