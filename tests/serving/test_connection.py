@@ -153,9 +153,7 @@ def test_a_server_with_five_hundred_idle_connections_answers(server: Running) ->
     before = resident_bytes(server.process.pid)
     idle = [connect(server) for _ in range(500)]
     try:
-        start = time.monotonic()
         assert server.v1(holdout_rows(bundle("people"))[:1]).status_code == 200
-        assert time.monotonic() < start + 1
         assert resident_bytes(server.process.pid) < before + 30 * MEGABYTE
     finally:
         for connection in idle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,14 +57,20 @@ class Scene:
     plane: KServePlane
     shares: list[tuple[str, int]] = field(default_factory=list)
 
-    def settle(self, desired: DesiredService, seconds: float = 10.0) -> ObservedService:
-        """Ask until it is true, as a controller does; conflicts and faults are for the next tick."""
+    def settle(
+        self, desired: DesiredService, seconds: float = 10.0, *, in_turn: bool = False
+    ) -> ObservedService:
+        """Ask until it is true, as a controller does; conflicts and faults are for the next tick.
+
+        With `in_turn` KServe's stand-in acts only between two ticks, so that the writes repeat exactly.
+        """
         until = time.monotonic() + seconds
         seen = None
         while time.monotonic() < until:
             try:
-                self.plane.apply(SERVICE, desired)
-                self.accept_route()
+                with self.controller.in_turn() if in_turn else nullcontext():
+                    self.plane.apply(SERVICE, desired)
+                    self.accept_route()
                 seen = self.plane.observe(SERVICE)
             except (ConflictError, ServiceError) as error:
                 seen = error

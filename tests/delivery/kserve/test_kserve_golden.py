@@ -41,7 +41,7 @@ ROLLBACKS = ("first", "shadow-and-canary", "rolled-back", "canary-50", "watch", 
 def _story(world: Scene, names: tuple[str, ...]) -> list[dict[str, Any]]:
     found, seen = [], 0
     for name in names:
-        world.settle(DESIRED[name])
+        world.settle(DESIRED[name], in_turn=True)
         written = world.written()
         found.append({"wanted": name, "writes": written[seen:]})
         seen = len(written)
