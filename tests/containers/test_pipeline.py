@@ -22,8 +22,6 @@ def test_each_task_ran_in_a_container_and_none_is_left(engine: Engine, shop: Sho
     tasks = {line.split()[0] for line in shop.done.stderr.splitlines() if re.search(r"\d+\.\d s$", line)}
     assert {"snapshot", "judge-model", "package", "register", "report"} <= tasks
     assert engine.call("ps", "--all", "--quiet", "--filter", "label=cd4ml.run").stdout == ""
-    (folder,) = (shop.place / "out/.cd4ml/runs").iterdir() if (shop.place / "out/.cd4ml").exists() else [None]
-    assert folder is None or list(folder.glob("tasks/*/*/log.txt"))
 
 
 def test_the_model_is_the_one_that_processes_of_this_machine_make(shop: ShopRun) -> None:
@@ -35,9 +33,7 @@ def test_the_model_is_the_one_that_processes_of_this_machine_make(shop: ShopRun)
 
 
 def test_refused_data_are_refused_with_their_own_exit_code(engine: Engine, components, tmp_path) -> None:
-    lines = sales()
-    lines[1:] = [line.replace("bread", "brick") for line in lines[1:]]
-    write_shop(tmp_path / "shop", lines)
+    write_shop(tmp_path / "shop", [line.rpartition(",")[0] for line in sales()])
     given = ("--data", tmp_path / "shop", "--out", tmp_path / "out", "--store", tmp_path / "store")
     done = engine.cd4ml("run", tmp_path / "shop/problem.yaml", *given, "--runner", "docker")
     assert done.returncode == 4, done.stdout + done.stderr

@@ -80,7 +80,7 @@ class KServeController:
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        """Do nothing within the block and all that follows from it at its end: so that runs repeat exactly."""
+        """Do nothing within the block and all that follows from it at its end: so that runs repeat."""
         with self._turn:
             yield
             for _ in range(4):  # what a round writes is seen by the next
