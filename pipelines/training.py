@@ -98,7 +98,7 @@ def training(
         problem: Name of a shipped problem (adult-income, bike-demand, sales-forecast) or URL of a file.
         data: Object-store or web address under which the problem finds its sources.
         store: s3:// address in which snapshots, models and events are kept.
-        previous: JSON of the hashes that the last run depended on, or empty for none.
+        previous: JSON of the hashes that the last run depended on; empty to compare with the champion.
         approval_wait_seconds: How long to wait for a person where the verdict needs one; 0 looks once.
         rollout_service: The endpoint at which the rollout of an accepted model starts; empty for none.
         git_commit: Commit of the code that asks for the run, or empty.

@@ -124,6 +124,21 @@ def test_settings_of_a_problem_reach_the_version(api, tmp_path, capsys):
     assert api.state.runs == {}
 
 
+def test_the_problem_whose_settings_are_applied_is_the_one_that_is_run(api, tmp_path, capsys):
+    command = ["pipelines", "submit", "training", "--host", api.url, "--problem"]
+    assert main([*command, "bike-demand", *COMMIT]) == 0, capsys.readouterr().err
+    (run,) = api.state.runs.values()
+    assert run["runtime_config"]["parameters"]["problem"] == "bike-demand"
+    file = tmp_path / "bike.yaml"
+    file.write_text((package("training").parent.parent / "problems/bike-demand.yaml").read_text())
+    assert main([*command, str(file), *COMMIT]) == 2
+    assert "--set problem=URL" in capsys.readouterr().err
+    assert main([*command, str(file), "--set", "problem=s3://lake/bike.yaml", *COMMIT]) == 0
+    assert [one["runtime_config"]["parameters"]["problem"] for one in api.state.runs.values()][1:] == [
+        "s3://lake/bike.yaml"
+    ]
+
+
 def test_a_submitted_pipeline_says_where_its_run_is_seen(api, call):
     code, out, err = call(["submit"])
     (run,) = api.state.runs

@@ -48,6 +48,8 @@ def test_an_equal_challenger_is_accepted_and_told_to_be_compared(released, tmp_p
     assert gates["ratchet:mae"]["status"] == "pass"
     assert gates["ratchet:mae"]["measured"] == pytest.approx(1)
     assert [one["version"] for one in registered(store)] == [1]
+    # Nobody told it of a last run: it differs from the champion in nothing.
+    assert json.loads((tmp_path / "out/verdict.json").read_text())["changed"] == []
 
 
 def test_a_worse_challenger_is_rejected_though_it_beats_its_baseline(released, tmp_path):
@@ -64,6 +66,7 @@ def test_a_worse_challenger_is_rejected_though_it_beats_its_baseline(released, t
     gates = _gates(tmp_path / "out")
     assert done.returncode == 3, done.stdout
     assert gates["ratchet:mae"]["status"] == "fail"
+    assert json.loads((tmp_path / "out/verdict.json").read_text())["changed"] == ["code", "model"]
     assert "the champion's" in gates["ratchet:mae"]["reason"]
     assert [one["version"] for one in registered(store)] == [1]
 

@@ -39,7 +39,7 @@ def judge_model(
         champion: Folder of the champion's predictions.
         ledger: JSON on the looks at the holdout.
         consumers: Folder with the checks of consumers' contracts.
-        previous: JSON of the hashes that the last run depended on, or empty for none.
+        previous: JSON of the hashes that the last run depended on; empty to compare with the champion.
         store: Folder or s3:// address in which snapshots, models and events are kept.
 
     Returns:

@@ -94,7 +94,7 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option
     options = {"experiment": experiment, "name": run_name, "service_account": service_account}
     origin = {"commit": commit, "branch": branch, "allow_dirty": allow_dirty}
     server = open_server(host, namespace)
-    with wish(name, argument, image, problem, **options, **origin) as wanted:
+    with wish(name, argument, image, problem, runs=not upload_only, **options, **origin) as wanted:
         order = place(server, wanted)
         pipeline = documents(wanted.package)[0]
     version = {**vars(order.version), "experiment": order.experiment}

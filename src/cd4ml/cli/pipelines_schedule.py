@@ -70,7 +70,7 @@ def create(  # noqa: PLR0913, PLR0917 - each is an option
     options = {"experiment": experiment, "name": schedule_name, "service_account": service_account}
     origin = {"commit": commit, "branch": branch, "allow_dirty": allow_dirty}
     server = open_server(host, namespace)
-    with wish(name, argument, image, problem, **options, **origin) as wanted:
+    with wish(name, argument, image, problem, runs=True, **options, **origin) as wanted:
         _, git = check(wanted)
         order = place(server, named_for_branch(wanted, git.branch))
     made, replaced = schedules.create(server, order, when)

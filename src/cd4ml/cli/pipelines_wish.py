@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +46,8 @@ Image = Annotated[
 ProblemReference = Annotated[
     str,
     typer.Option(
-        "--problem", help="Apply the `kubernetes` settings of this problem: a name, a path or a URL."
+        "--problem",
+        help="Apply the `kubernetes` settings of this problem (a name, a path or a URL), and run it.",
     ),
 ]
 Host = Annotated[str, typer.Option(help="URL of the Kubeflow Pipelines API.", envvar="KFP_HOST")]
@@ -86,25 +87,50 @@ def file_of(name: str) -> Path:
 
 @contextmanager
 def wish(
-    pipeline: str, argument: list[str] | None, image: str, problem: str, /, **options: Any
+    pipeline: str,
+    argument: list[str] | None,
+    image: str,
+    problem: str,
+    /,
+    *,
+    runs: bool = True,
+    **options: Any,
 ) -> Iterator[Wish]:
     """Yield what is to be run, with image and settings put into a copy of the compiled file.
+
+    The problem whose settings are applied is the one that is run, unless an argument names another; `runs`
+    is false where nothing is run.
 
     Raises
     ------
     UsageError
         When an argument is not NAME=VALUE, or none of the pipeline's.
     """
-    from cd4ml.adapters.kubeflow.compiled import arguments_from_text, documents
+    from cd4ml.adapters.kubeflow.compiled import arguments_from_text, documents, parameters
     from cd4ml.adapters.kubeflow.task_settings import rendered
     from cd4ml.steps.submit import Wish
 
     file = file_of(pipeline)
-    given = arguments_from_text(documents(file)[0], _pairs(argument or []))
+    settings, told = settings_of(problem), _pairs(argument or [])
+    if runs and problem:
+        told = _with_problem(told, problem, parameters(documents(file)[0]))
+    given = arguments_from_text(documents(file)[0], told)
     with TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
-        copy.write_text(rendered(file, settings_of(problem), image), encoding="utf-8")
+        copy.write_text(rendered(file, settings, image), encoding="utf-8")
         yield Wish(copy, given, **options)
+
+
+def _with_problem(told: dict[str, str], problem: str, known: Mapping[str, Any]) -> dict[str, str]:
+    from cd4ml.adapters.problem_files import shipped
+
+    if "problem" in told or "problem" not in known:
+        return told
+    if problem not in shipped() and "://" not in problem:
+        raise UsageError(
+            f"tasks on a cluster cannot read the file {problem}; say where they find it: --set problem=URL"
+        )
+    return {**told, "problem": problem}
 
 
 def settings_of(problem: str) -> Kubernetes | None:

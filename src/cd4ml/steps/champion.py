@@ -164,7 +164,8 @@ def _scored(
         f" {version.bundle[:12]}), on the same {len(predicted):,} rows"
     )
     warning = f"the comparison may favour it: {seen}" if seen else ""
-    return {"status": "scored", "reason": reason, "warning": warning, "rows": len(predicted)}
+    model = read(pulled / "manifest.json")["files"]["model.onnx"]["sha256"]
+    return {"status": "scored", "reason": reason, "warning": warning, "rows": len(predicted), "model": model}
 
 
 def _lacks(found: list[dict[str, Any]]) -> str:

@@ -55,8 +55,8 @@ def judge_model(
     made : mapping of str to Path
         The attributes of `Made` by name.
     previous : str
-        JSON of what the last run depended on (`data`, `problem`, `lock`, `code`, `model` as hashes); "" when
-        there was none, and then everything is new.
+        JSON of what the last run depended on (`data`, `problem`, `lock`, `code`, `model` as hashes); "" to
+        compare with the champion. Without one everything is new.
     store : str
         Where the audit log is; "" for the default store.
     ratchet : Path
@@ -81,7 +81,8 @@ def judge_model(
         *_judgement(found, folders, ratchet),
         *_serving(found, folders.checks),
     ]
-    changed = changed_axes(lineage["fingerprint"] | {"model": subject["model"]}, previous)
+    before = json.loads(previous) if previous else _of_champion(folders.champion)
+    changed = changed_axes(lineage["fingerprint"] | {"model": subject["model"]}, before)
     verdict = judge(gates, found.name, subject, changed, found.approval.policy)
     write_json(out, verdict.to_dict())
     write_text(markdown, verdict.to_markdown())
@@ -123,9 +124,16 @@ def _judgement(problem: Problem, made: Made, ratchet: Path) -> list[Gate]:
     ]
 
 
-def changed_axes(now: dict[str, str], previous: str) -> list[str]:
-    """Return which of "code", "data" and "model" differ from the last run; all of them without one."""
-    before: dict[str, str] = json.loads(previous) if previous else {}
+def _of_champion(champion: Path) -> dict[str, str]:
+    """Return what the champion depends on: on a cluster nobody remembers a last run."""
+    told = read(champion / "champion.json")
+    if told["status"] != "scored":
+        return {}
+    return {**read(champion / "lineage.json")["fingerprint"], "model": told["model"]}
+
+
+def changed_axes(now: dict[str, str], before: dict[str, str]) -> list[str]:
+    """Return which of "code", "data" and "model" differ from before; all of them where there is no before."""
     keys = {"code": ("code", "problem", "lock"), "data": ("data",), "model": ("model",)}
     return [axis for axis, parts in keys.items() if any(now.get(key) != before.get(key) for key in parts)]
 
