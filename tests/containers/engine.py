@@ -24,6 +24,9 @@ BASE = "docker.io/library/python:3.11-slim-bookworm"
 KINDS = ("components", "predictor", "controller", "seldon")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
+KEPT = "CD4ML_TEST_CONTAINERS"
+"""Variable that names a folder which keeps podman's store for the next run."""
+
 HARDENED = (
     "--rm",
     "--pull=never",
@@ -116,7 +119,7 @@ def own_engine() -> Iterator[Engine]:
         host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
         yield Engine("docker", {"DOCKER_HOST": host}, free_port())
         return
-    kept = os.environ.get("CD4ML_TEST_CONTAINERS")
+    kept = os.environ.get(KEPT)
     # Not beneath pytest's folders: a socket's path has 107 characters at most.
     folder = Path(kept or tempfile.mkdtemp(prefix="cd4ml-containers-"))
     folder.mkdir(exist_ok=True)

@@ -24,6 +24,8 @@ __all__ = ["BundleShelf", "Kept", "Record"]
 
 _RECORD, _LOCK, _BUNDLES, _CURRENT = "followed.json", ".lock", "bundles", "current"
 _LOCK_SECONDS = 120.0
+_FETCHED_SECONDS = 600.0
+"""How long a bundle that another process has fetched may wait to be recorded as in use."""
 _ASIDE = re.compile(rf"{re.escape(atomic.TEMPORARY_PREFIX)}|(?<=[0-9a-f]{{64}})-[0-9a-f]{{12}}")
 
 
@@ -107,14 +109,16 @@ class BundleShelf:
         path = self.path(version.bundle)
         with self._locked():
             try:
-                return registry.pull(version.name, version.version, path)
+                found = registry.pull(version.name, version.version, path)
             except UsageError:
                 if not path.exists():
                     raise
                 shutil.rmtree(path)  # so damaged that it no longer looks like a bundle
-                return registry.pull(version.name, version.version, path)
+                found = registry.pull(version.name, version.version, path)
             except IntegrityError as error:  # the same in the same words, each time
                 raise IntegrityError(_ASIDE.sub("", str(error))) from error
+            os.utime(found)  # see `_prune`
+            return found
 
     def verified(self, kept: Kept) -> Path:
         """Return the folder of a kept bundle whose files and signature still hold.
@@ -154,6 +158,9 @@ class BundleShelf:
             kept = [*used, *older][: self._keep]
             told: dict[str, Any] = {"follows": self._reference, "kept": [asdict(one) for one in kept]}
             atomic.write_json(self.folder / _RECORD, {**told, "pinned": pinned or None})
+            for one in used:
+                if self.path(one.bundle).is_dir():
+                    os.utime(self.path(one.bundle), (0, 0))  # it waits no longer, see `_prune`
             self._prune({one.bundle for one in kept})
 
     def point(self, bundle: str) -> Path:
@@ -172,11 +179,17 @@ class BundleShelf:
         return link
 
     def _prune(self, kept: set[str]) -> None:
-        """Remove what is not kept, and what killed processes left; nobody fetches while we hold the lock."""
+        """Remove what is not kept, and what killed processes left; nobody fetches while we hold the lock.
+
+        What another process has just fetched stays, for it is recorded only when it is loaded: the
+        folder's time tells it.
+        """
+        fetched_since = time.time() - _FETCHED_SECONDS
         link = self.folder / _CURRENT
         linked = link.readlink().name if link.is_symlink() else ""
         for path in self._bundles.iterdir():
-            if path.name not in kept and path.name != linked:
+            waits = len(path.name) == 64 and path.stat().st_mtime > fetched_since
+            if path.name not in kept and path.name != linked and not waits:
                 shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
