@@ -23,7 +23,7 @@ PARENT = [
 ]
 
 
-def until(true: object, seconds: float = 10.0) -> None:
+def until(true: object, seconds: float = 60.0) -> None:
     assert callable(true)
     end = time.monotonic() + seconds
     while not true():

@@ -69,7 +69,7 @@ class Service:
         return True
 
 
-def becomes(look: Callable[[], Any], wanted: Any, seconds: float = 5) -> None:
+def becomes(look: Callable[[], Any], wanted: Any, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while (found := look()) != wanted:
         assert time.monotonic() < end, f"{found} did not become {wanted}"
@@ -166,7 +166,7 @@ def test_a_revision_that_does_not_come_up_leaves_all_with_the_old_one(
 def test_until_the_controller_looks_ready_says_what_it_said_before(
     knative: Service, controller: KServeController
 ) -> None:
-    controller.lag(2)
+    controller.lag(4)
     knative.patch(predictor={"canaryTrafficPercent": 10, "model": {"storageUri": "s3://b/2"}})
     stays(
         lambda: (knative.conditions["Ready"], knative.predictor["latestCreatedRevision"][-1]), ("True", "1")

@@ -33,7 +33,7 @@ def lines(folder):
     return [json.loads(line) for file in whole_files(folder) for line in file.read_bytes().splitlines()]
 
 
-def until(true, seconds=10.0):
+def until(true, seconds=60.0):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen in time"

@@ -58,7 +58,7 @@ class Scene:
     shares: list[tuple[str, int]] = field(default_factory=list)
 
     def settle(
-        self, desired: DesiredService, seconds: float = 10.0, *, in_turn: bool = False
+        self, desired: DesiredService, seconds: float = 60.0, *, in_turn: bool = False
     ) -> ObservedService:
         """Ask until it is true, as a controller does; conflicts and faults are for the next tick.
 
