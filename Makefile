@@ -30,7 +30,10 @@ run-pipeline: install ## Simulate a shop and run the whole training pipeline on 
 	@$(BIN)/cd4ml data simulate --rows $(ROWS) --days $(DAYS) --seed 7 --out $(OUT)/shop
 	@$(BIN)/cd4ml run sales-forecast --data $(OUT)/shop --out $(OUT)
 
-test: install ## Run the tests that need nothing but Python (coverage is reported)
+test: install ## Run the tests that need nothing but Python
+	@$(PYTEST) -n 4 --dist loadgroup $(PYTEST_ARGS)
+
+coverage: install ## The same tests, and which lines and branches they reached; fails below 90 % (half as long again)
 	@$(PYTEST) -n 4 --dist loadgroup --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 test-browser: install ## Look at the pages in a real chromium, at desktop and phone width
@@ -46,7 +49,7 @@ test-simulations: install ## Hold the promised error rates of the statistics by 
 	@$(PYTEST) -n 2 -m simulations $(PYTEST_ARGS)
 
 test-faults: install ## Kill a run at random points and compare with an undisturbed one
-	@$(PYTEST) -m faults $(PYTEST_ARGS)
+	@$(PYTEST) -n 2 --dist loadgroup -m faults $(PYTEST_ARGS)
 
 test-serving: install ## Servers behind a gateway: swapped, killed, fuzzed, under load
 	@$(PYTEST) -m serving $(PYTEST_ARGS)
@@ -103,4 +106,4 @@ clean: ## Remove what was made here: .venv, caches, out
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov build dist out src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: docs test-docs help install run run-pipeline test test-demo test-services test-containers test-browser test-s3 test-loop test-simulations test-faults test-serving test-cluster release-check bench bench-serving lint lint-manifests generate check-generated check clean
+.PHONY: docs test-docs help install run run-pipeline test coverage test-demo test-services test-containers test-browser test-s3 test-loop test-simulations test-faults test-serving test-cluster release-check bench bench-serving lint lint-manifests generate check-generated check clean
