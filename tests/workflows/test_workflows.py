@@ -82,7 +82,7 @@ def test_the_jobs_lint_test_compile_build_and_then_submit():
     jobs = workflow("ci")["jobs"]
     said = {key: " ".join(step.get("run", "") for step in job["steps"]) for key, job in jobs.items()}
     for key, command in {
-        "lint": "make lint", "test": "make test", "generated": "make check-generated",
+        "lint": "make lint", "test": "make coverage", "generated": "make check-generated",
         "images": "scripts.images build", "submit": "scripts/submit.py training",
     }.items():  # fmt: skip
         assert command in said[key]
