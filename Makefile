@@ -15,6 +15,7 @@ IMAGES_ARGS ?=
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export OMP_NUM_THREADS ?= $(shell n=$$(( $(CORES) / 2 )); echo $$(( n > 0 ? n : 1 )))
 export OMP_WAIT_POLICY ?= PASSIVE
+WORKERS := $(shell echo $$(( $(CORES) > 2 ? $(CORES) : 2 )))
 PYTEST := $(BIN)/python -m pytest
 
 help: ## List the targets
@@ -43,13 +44,13 @@ test-s3: install ## Stores on a real S3 server, with faults and kills (CD4ML_TES
 	@$(PYTEST) -n 2 --dist loadgroup -m s3 $(PYTEST_ARGS)
 
 test-loop: install ## The README's tour and the shipped problems at full size (real tables: CD4ML_TEST_DATA)
-	@$(PYTEST) -n 2 --dist loadgroup -m loop $(PYTEST_ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadgroup -m loop $(PYTEST_ARGS)
 
 test-simulations: install ## Hold the promised error rates of the statistics by simulation, with fixed seeds
-	@$(PYTEST) -n 2 -m simulations $(PYTEST_ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadgroup -m simulations $(PYTEST_ARGS)
 
 test-faults: install ## Kill a run at random points and compare with an undisturbed one
-	@$(PYTEST) -n 2 --dist loadgroup -m faults $(PYTEST_ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadgroup -m faults $(PYTEST_ARGS)
 
 test-serving: install ## Servers behind a gateway: swapped, killed, fuzzed, under load
 	@$(PYTEST) -m serving $(PYTEST_ARGS)
@@ -64,7 +65,7 @@ test-services: install ## Evidence from a real Prometheus (Debian: apt-get insta
 	@$(PYTEST) -m services $(PYTEST_ARGS)
 
 test-docs: install ## Run the commands of README, docs and guides as they stand there
-	@$(PYTEST) -n 2 -m docs $(PYTEST_ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadgroup -m docs $(PYTEST_ARGS)
 
 docs: install ## Build the documentation, offline and strict: out/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir $(CURDIR)/$(OUT)/site
