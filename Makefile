@@ -44,7 +44,7 @@ test-s3: install ## Stores on a real S3 server, with faults and kills (CD4ML_TES
 	@$(PYTEST) -n 2 --dist loadgroup -m s3 $(PYTEST_ARGS)
 
 test-loop: install ## The README's tour and the shipped problems at full size (real tables: CD4ML_TEST_DATA)
-	@$(PYTEST) -n $(WORKERS) --dist loadgroup -m loop $(PYTEST_ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m loop $(PYTEST_ARGS)
 
 test-simulations: install ## Hold the promised error rates of the statistics by simulation, with fixed seeds
 	@$(PYTEST) -n $(WORKERS) --dist loadgroup -m simulations $(PYTEST_ARGS)

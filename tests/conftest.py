@@ -1,0 +1,13 @@
+"""The order of the tests."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start what may take longest first, so that no worker is left alone with it at the end."""
+    items.sort(key=_limit_seconds, reverse=True)
+
+
+def _limit_seconds(item: pytest.Item) -> float:
+    limit = item.get_closest_marker("timeout")
+    return float(limit.args[0]) if limit else 0.0
