@@ -176,8 +176,14 @@ def test_a_component_has_a_generated_readme_and_a_compiled_file(stage, name):
     assert "executor_main" in (folder / "component.yaml").read_text()
 
 
-def test_generated_files_are_those_that_their_sources_give():
-    for path, text in render_all().items():
+@pytest.fixture(scope="module")
+def rendered():
+    return render_all()
+
+
+@pytest.mark.xdist_group("generated")
+def test_generated_files_are_those_that_their_sources_give(rendered):
+    for path, text in rendered.items():
         assert (ROOT / path).read_text() == text, path
 
 
@@ -204,8 +210,9 @@ def test_the_target_image_is_a_switch_of_the_build():
     assert "ephemeral_component" not in found
 
 
-def test_a_generated_file_without_a_source_is_told():
-    texts = render_all()
+@pytest.mark.xdist_group("generated")
+def test_a_generated_file_without_a_source_is_told(rendered):
+    texts = dict(rendered)
     assert stale(texts) == []
     gone = "components/data/snapshot/component.yaml"
     del texts[gone]

@@ -88,7 +88,7 @@ def undisturbed(tmp_path_factory):
     return shop, _results(folder / "out"), time.monotonic() - start
 
 
-@pytest.mark.parametrize("attempt", range(10))
+@pytest.mark.parametrize("attempt", range(int(os.environ.get("CD4ML_KILLS", "10"))))
 def test_a_killed_run_is_taken_up_as_if_nothing_had_happened(attempt, undisturbed, tmp_path):
     shop, expected, seconds = undisturbed
     out, store = tmp_path / "out", tmp_path / "store"
